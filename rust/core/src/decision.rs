@@ -50,20 +50,20 @@ pub struct Refusal {
     /// The kind of answer that the server should give.
     pub kind: Reply,
     /// The operator's settings for the reply.
-    pub answer: Answer,
+    pub settings: ReplySettings,
 }
 
 impl Refusal {
     /// Makes a built-in refusal, which no limit of the policy states: too many permits, commands out of order.
     pub(crate) fn unstated(limit: &str, wait_us: Option<u64>, stage: Stage, kind: Reply) -> Self {
         let (global, key) = ("global".into(), "global".into());
-        Self { limit: limit.into(), identity: global, key, wait_us, stage, kind, answer: Answer::default() }
+        Self { limit: limit.into(), identity: global, key, wait_us, stage, kind, settings: ReplySettings::default() }
     }
 
     /// What the server should answer: one legal SMTP line without its CRLF. It is written only when a caller asks for
     /// it, because most refusals in a flood are only counted.
     pub fn reply(&self) -> String {
-        let Answer { rejects_at, template, help } = &self.answer;
+        let ReplySettings { rejects_at, template, help } = &self.settings;
         let help = help.as_deref();
         let fill = |template: &Template| template.fill(&self.key, &self.limit, &self.identity, self.wait_us, help);
         let built_in = || self.kind.text(&self.key, self.wait_us, *rejects_at, help);
@@ -80,7 +80,7 @@ impl Decision {
 
 /// The operator's settings for the reply. By default the reply is temporary and has a built-in text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct ReplySettings {
     /// The reply is permanent, and is given at this stage.
     pub rejects_at: Option<Stage>,
     /// The operator's own text.

@@ -101,9 +101,9 @@ fn each_limit_is_charged_once_and_slots_are_held_while_they_last() {
     assert_eq!(told(&dialogue.mail(&engine, &CLIENT, NOW)), None);
     assert_eq!(held(&engine), [1, 1, 600, 2]);
     let first = dialogue.rcpt(&engine, &CLIENT, &[b"p@q.net", b"P@Q.net", b"r@q.net"], NOW);
-    assert_eq!((told(&first), &first.fresh[..]), (None, &[0, 2][..]));
+    assert_eq!((told(&first), &first.new_recipients[..]), (None, &[0, 2][..]));
     let again = dialogue.rcpt(&engine, &CLIENT, &[b"r@q.net", b"s@q.net"], NOW);
-    assert_eq!((told(&again), &again.fresh[..]), (None, &[1][..]));
+    assert_eq!((told(&again), &again.new_recipients[..]), (None, &[1][..]));
     assert_eq!(told(&dialogue.data(&engine, &CLIENT, NOW)), None);
     assert_eq!(held(&engine), [1, 0, 0, 1]);
     // The second of two of everything, but for mailboxes, of which there is one a day each.
@@ -203,7 +203,7 @@ fn shadows_of_what_was_owed_and_of_the_step_are_told_in_file_order() {
         let mut dialogue = Session::default();
         dialogue.connect(&engine, &CLIENT, NOW);
         let named = Envelope { client_name: Some(b"mx.example.com"), ..CLIENT };
-        dialogue.name_came();
+        dialogue.client_name_came();
         let step = dialogue.mail(&engine, &Envelope { mail_from: Some(b"joe@example.com"), ..named }, NOW);
         dialogue.close(&engine);
         step.decision.shadow.iter().map(ToString::to_string).collect::<Vec<_>>()

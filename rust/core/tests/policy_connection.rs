@@ -69,7 +69,7 @@ fn another_protocol_ends_it_and_earlier_requests_keep_their_answers() {
     for junk in ["request=junk\n\n", "sender=a\n\n", "\n\n=\n\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {
         let mut connection = PolicyConnection::new(0);
         let stream = [REQUEST, junk.as_bytes(), REQUEST].concat();
-        assert_eq!(connection.receive(&stream, 0, admit), (1, bad("no smtpd_access_policy")));
+        assert_eq!(connection.receive(&stream, 0, admit), (1, bad("the request is no smtpd_access_policy")));
         assert_eq!(connection.wait(), Wait::Write);
         assert_eq!(read(&mut connection), DUNNO);
         assert_eq!(connection.wait(), Wait::Close);
@@ -82,7 +82,7 @@ fn a_request_that_is_too_long_ends_it() {
     let line = vec![b'x'; MOST_REQUEST_BYTES];
     assert_eq!(connection.receive(&line, 0, admit), (0, Ok(())));
     assert_eq!(connection.wait(), Wait::Read);
-    assert_eq!(connection.receive(b"x", 0, admit), (0, bad("too long")));
+    assert_eq!(connection.receive(b"x", 0, admit), (0, bad("the request is longer than 16,384 bytes")));
     assert_eq!(connection.wait(), Wait::Close);
 }
 
@@ -90,7 +90,7 @@ fn a_request_that_is_too_long_ends_it() {
 fn a_request_that_is_too_long_ends_it_wherever_it_is_cut() {
     let padded = |more: usize| [&REQUEST[..REQUEST.len() - 1], b"x=", &vec![b'y'; more], b"\n\n"].concat();
     let spare = MOST_REQUEST_BYTES - padded(0).len();
-    for (more, outcome) in [(spare, (1, Ok(()))), (spare + 1, (0, bad("too long")))] {
+    for (more, outcome) in [(spare, (1, Ok(()))), (spare + 1, (0, bad("the request is longer than 16,384 bytes")))] {
         let request = padded(more);
         let (begun, end) = request.split_at(request.len() - 1);
         assert_eq!(PolicyConnection::new(0).receive(&request, 0, admit), outcome);
@@ -108,7 +108,7 @@ fn line_ends_count_as_bytes_of_the_request() {
         for part in vec![line_end; MOST_REQUEST_BYTES - unfinished].chunks(1000) {
             assert_eq!(connection.receive(part, 0, admit), (0, Ok(())));
         }
-        assert_eq!(connection.receive(&[line_end], 0, admit), (0, bad("too long")));
+        assert_eq!(connection.receive(&[line_end], 0, admit), (0, bad("the request is longer than 16,384 bytes")));
         read(&mut connection);
         assert_eq!(connection.wait(), Wait::Close);
     }
@@ -130,7 +130,10 @@ fn a_request_that_never_ends_ends_it_however_often_a_byte_comes() {
         assert_eq!(connection.receive(b"a", second, admit), (0, Ok(())));
         assert_eq!(connection.is_late(second), Ok(false));
     }
-    assert_eq!(connection.is_late(UNFINISHED_SECONDS + 1), Err(Wrong::Request("it never ends".into())));
+    assert_eq!(
+        connection.is_late(UNFINISHED_SECONDS + 1),
+        Err(Wrong::Request("the request did not end within 10 s".into()))
+    );
     assert_eq!(connection.wait(), Wait::Close);
 }
 

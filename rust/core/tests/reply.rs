@@ -1,7 +1,7 @@
 //! Replies: whatever a sender wrote, an answer is one legal line, and the address of a page stands in it whole.
 
 use proptest::prelude::*;
-use throttle_core::decision::{Answer, Refusal, Reply, Template};
+use throttle_core::decision::{Refusal, Reply, ReplySettings, Template};
 use throttle_core::policy::is_help_url;
 use throttle_core::stage::Stage;
 
@@ -54,6 +54,7 @@ proptest! {
         ]),
         help in help_url(),
     ) {
+        let template = Template::restored(text);
         let refusal = Refusal {
             limit: "u".repeat(64).into(),
             identity: "client.net/24/48 + sender.org".into(),
@@ -61,7 +62,7 @@ proptest! {
             wait_us,
             stage: Stage::Mail,
             kind: Reply::TooFast,
-            answer: Answer { rejects_at: None, template: Template::restored(text), help: Some(help.as_str().into()) },
+            settings: ReplySettings { rejects_at: None, template, help: Some(help.as_str().into()) },
         };
         let line = refusal.reply();
         prop_assert!(is_legal(&line) && line.contains(&help), "{line}");

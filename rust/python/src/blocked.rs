@@ -5,7 +5,6 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use throttle_core::engine::{BlockError, Blocked as Core};
-use throttle_core::region::Now;
 use throttle_core::store::access_list::AccessAction;
 
 use crate::clock::seconds;
@@ -129,7 +128,7 @@ pub(crate) fn reset(guard: &Throttle, py: Python<'_>, identity: &str, value: &Bo
 /// The methods `Throttle.blocked` and, with `allowances`, `Throttle.allowed`.
 pub(crate) fn listed(guard: &Throttle, py: Python<'_>, allowances: bool) -> PyResult<Vec<Blocked>> {
     let now = guard.clock.read(py, None)?;
-    let (Now::Clock(now_us) | Now::Stated(now_us)) = now;
+    let now_us = now.us();
     // The read guard of the engine is dropped at the end of this line. The pause below releases the interpreter.
     // A reload could then take the interpreter and wait for the read guard, and neither thread could continue.
     let engine = Arc::clone(&guard.engine());

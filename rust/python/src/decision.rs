@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
-use throttle_core::decision::{Answer, Decision as Core, Refusal, Reply};
+use throttle_core::decision::{Decision as Core, Refusal, Reply, ReplySettings};
 use throttle_core::engine::Receipt;
 use throttle_core::policy::{Stage, Template, is_help_url};
 
@@ -201,12 +201,12 @@ impl Decision {
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let (py, this) = (slf.py(), slf.get());
         let refusal = this.refusal.as_ref().map(|refusal| {
-            let Refusal { limit, identity, key, wait_us, stage, kind, answer } = &**refusal;
-            let Answer { rejects_at, template, help } = answer;
+            let Refusal { limit, identity, key, wait_us, stage, kind, settings } = &**refusal;
+            let ReplySettings { rejects_at, template, help } = settings;
             let template = template.as_ref().map(|template| template.text().to_owned());
-            let answer = (rejects_at.map(Stage::name), template, help.as_deref());
+            let settings = (rejects_at.map(Stage::name), template, help.as_deref());
             let names = (limit.to_string(), identity.to_string(), key.clone());
-            (names, *wait_us, kind.number(), answer, stage.name())
+            (names, *wait_us, kind.number(), settings, stage.name())
         });
         let state = (refusal, this.shadow(py)?, this.identities(py)?).into_pyobject(py)?;
         Ok((slf.get_type().getattr("_detached")?, state))
@@ -219,9 +219,9 @@ impl Decision {
             let (limit, identity, kind) = (limit.into(), identity.into(), Reply::of_number(kind));
             let template = template.and_then(|text| Template::restored(&text));
             let help = help.filter(|help| is_help_url(help)).map(Into::into);
-            let answer = Answer { rejects_at: rejects_at.as_deref().and_then(stage_of), template, help };
+            let settings = ReplySettings { rejects_at: rejects_at.as_deref().and_then(stage_of), template, help };
             let stage = stage_of(&stage).unwrap_or(Stage::Connect);
-            Box::new(Refusal { limit, identity, key, wait_us, stage, kind, answer })
+            Box::new(Refusal { limit, identity, key, wait_us, stage, kind, settings })
         });
         let shadow = shadow.into_iter().map(Into::into).collect();
         Self { refusal, shadow, made_on: MadeOn::Known(identities), is_refunded: AtomicBool::new(false) }

@@ -19,7 +19,7 @@ pub(crate) fn diagnose<'py>(guard: &Throttle, py: Python<'py>, now: Now) -> PyRe
         ThrottleError::new_err("this guard samples no messages; allowed: a guard made with Throttle(…, sample=True)")
     })?;
     let found = py.detach(|| engine.diagnose(&samples));
-    let (Now::Clock(now_us) | Now::Stated(now_us)) = now;
+    let now_us = now.us();
     let Diagnosis { recent_us, before_minutes, messages, refused, ordinary, kept, ordinary_kept, .. } = found;
     let all = PyDict::new(py);
     all.set_item("state", state(found.state))?;

@@ -25,7 +25,7 @@ struct Outcome {
 pub(crate) fn load(py: Python<'_>, engine: &Engine, path: &Bound<'_, PyAny>, now: Now) -> PyResult<()> {
     let module = py.import("throttle.learned")?;
     let state = module.call_method1("read", (path,))?;
-    let (Now::Clock(now_us) | Now::Stated(now_us)) = now;
+    let now_us = now.us();
     let ahead_us = state.getattr("until_us")?.extract::<i64>()?.saturating_sub(now_us).max(0);
     let memories: Vec<(Vec<String>, String)> = state.getattr("memories")?.extract()?;
     let memories: Vec<Vec<usize>> = memories.iter().map(|(per, distinct)| memories_of(engine, per, distinct)).collect();

@@ -27,13 +27,6 @@ impl Permit {
     pub(crate) fn new(guard: Py<Throttle>, decision: Py<Decision>, token: Option<Token>) -> Self {
         Self { guard, decision, token: Mutex::new(token) }
     }
-
-    fn let_go(&self) {
-        let token = self.token.lock().map_or(None, |mut token| token.take());
-        if let Some(token) = token {
-            self.guard.get().engine().release(token);
-        }
-    }
 }
 
 #[pymethods]
@@ -50,7 +43,10 @@ impl Permit {
 
     #[doc = doc!("Permit.release")]
     fn release(&self) {
-        self.let_go();
+        let token = self.token.lock().map_or(None, |mut token| token.take());
+        if let Some(token) = token {
+            self.guard.get().engine().release(token);
+        }
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -59,7 +55,7 @@ impl Permit {
 
     #[pyo3(signature = (*_raised))]
     fn __exit__(&self, _raised: &Bound<'_, PyTuple>) {
-        self.let_go();
+        self.release();
     }
 
     fn __aenter__(slf: Py<Self>) -> Ready {
@@ -69,7 +65,7 @@ impl Permit {
     /// Releases the permit at once and not when the result is awaited: a cancelled task may never await it.
     #[pyo3(signature = (*_raised))]
     fn __aexit__(&self, _raised: &Bound<'_, PyTuple>) -> Ready {
-        self.let_go();
+        self.release();
         Ready { value: None }
     }
 
@@ -92,7 +88,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.let_go();
+        self.release();
     }
 }
 

@@ -30,17 +30,17 @@ use crate::text::Text;
 #[derive(Debug)]
 pub(crate) struct Session {
     guard: Py<Throttle>,
-    talk: Mutex<Talk>,
+    state: Mutex<State>,
 }
 
 /// The most bytes of a header's addresses and names that an idle session keeps for reports (P1). Ordinary headers are
 /// shorter. A report about a message with a longer header ignores the header.
 const MOST_HEADER_OCTETS: usize = 4096;
 
-/// The state of the dialogue, and the envelope that is known so far.
+/// The session of the core, and the envelope that is known so far.
 #[derive(Debug, Default)]
-struct Talk {
-    dialogue: CoreSession,
+struct State {
+    session: CoreSession,
     known: Envelope,
     /// The message whose data came last, without its recipients, until the next step: reports may be about it.
     ended: Option<Envelope>,
@@ -52,12 +52,12 @@ impl Session {
     ) -> PyResult<Self> {
         let (ip, name) = (Text::client_ip(client_ip)?, Text::optional("client_name", client_name)?);
         let known = Envelope::of_client(ip, name);
-        let dialogue = if hold { CoreSession::default() } else { CoreSession::without_slots() };
-        Ok(Self { guard, talk: Mutex::new(Talk { dialogue, known, ..Talk::default() }) })
+        let session = if hold { CoreSession::default() } else { CoreSession::without_permits() };
+        Ok(Self { guard, state: Mutex::new(State { session, known, ..State::default() }) })
     }
 
-    fn talk(&self) -> MutexGuard<'_, Talk> {
-        self.talk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn engine(&self) -> RwLockReadGuard<'_, Arc<Engine>> {
@@ -70,12 +70,12 @@ impl Session {
 
     /// Copies the known envelope. It contains the recipients only if `with_recipients` is set.
     fn known(&self, py: Python<'_>, with_recipients: bool) -> Envelope {
-        let mut talk = self.talk();
-        let recipients = std::mem::take(&mut talk.known.rcpt_to);
-        let mut known = talk.known.copy(py);
-        talk.known.rcpt_to = recipients;
+        let mut state = self.state();
+        let recipients = std::mem::take(&mut state.known.rcpt_to);
+        let mut known = state.known.copy(py);
+        state.known.rcpt_to = recipients;
         if with_recipients {
-            known.rcpt_to = talk.known.rcpt_to.iter().map(|text| text.clone_ref(py)).collect();
+            known.rcpt_to = state.known.rcpt_to.iter().map(|text| text.clone_ref(py)).collect();
         }
         known
     }
@@ -88,19 +88,19 @@ impl Session {
         let Step { decision, receipt: charge, .. } = self
             .guard
             .get()
-            .measured(|| envelope.with(py, |core| take(&mut self.talk().dialogue, &self.engine(), core, now)));
+            .measured(|| envelope.with(py, |core| take(&mut self.state().session, &self.engine(), core, now)));
         let known = decision.allowed().then(|| envelope.copy(py));
         let envelope = Py::new(py, envelope)?;
         let decision = Decision::of_envelope(py, decision, self.guard.clone_ref(py), envelope, charge)?;
         if let Some(known) = known {
-            let _before = std::mem::replace(&mut self.talk().known, known);
+            let _before = std::mem::replace(&mut self.state().known, known);
         }
         Ok(decision)
     }
 
     /// The answer to MAIL or the data of this transaction, if it was given before.
     fn repeated(&self, py: Python<'_>, stage: Stage, transaction: Option<&Text>) -> PyResult<Option<Py<Decision>>> {
-        let repeated = |name: &Text| self.talk().dialogue.repeated(&self.engine(), stage, &name.bytes(py));
+        let repeated = |name: &Text| self.state().session.repeated(&self.engine(), stage, &name.bytes(py));
         let step = transaction.and_then(repeated);
         let Some(Step { decision, receipt, .. }) = step else { return Ok(None) };
         let envelope = Py::new(py, self.known(py, false))?;
@@ -109,7 +109,7 @@ impl Session {
 
     /// Raises when this is not the transaction that MAIL began: the server has mixed up two of them.
     fn check_transaction(&self, py: Python<'_>, transaction: Option<&Text>) -> PyResult<()> {
-        let is_other = |name: &Text| self.talk().dialogue.is_other(&self.engine(), &name.bytes(py));
+        let is_other = |name: &Text| self.state().session.is_other(&self.engine(), &name.bytes(py));
         if transaction.is_some_and(is_other) {
             let found = "the name of another transaction";
             return Err(wrong_value("transaction", found, "that of the mail step of this transaction"));
@@ -120,12 +120,12 @@ impl Session {
     /// Forgets the transaction, which has ended, and the one that ended before.
     fn forget(&self, py: Python<'_>) {
         let known = self.known(py, false).without_message();
-        let mut talk = self.talk();
-        let _before = (std::mem::replace(&mut talk.known, known), talk.ended.take());
+        let mut state = self.state();
+        let _before = (std::mem::replace(&mut state.known, known), state.ended.take());
     }
 
-    fn let_go(&self) {
-        self.talk().dialogue.close(&self.engine());
+    fn release(&self) {
+        self.state().session.close(&self.engine());
     }
 }
 
@@ -171,7 +171,7 @@ impl Session {
         self.forget(py);
         let decision = self.step(py, known, now, CoreSession::mail);
         if let Some(name) = transaction {
-            self.talk().dialogue.name(&self.engine(), &name.bytes(py));
+            self.state().session.name_transaction(&self.engine(), &name.bytes(py));
         }
         decision
     }
@@ -184,16 +184,16 @@ impl Session {
         self.check_transaction(py, Text::optional("transaction", transaction)?.as_ref())?;
         let mut asked = texts("recipients", Some(recipients))?;
         let now = self.now(py, now)?;
-        let is_behind = self.talk().dialogue.is_behind();
+        let is_behind = self.state().session.is_behind();
         let mut known = self.known(py, is_behind);
-        let Step { decision, receipt: charge, fresh } = known.with(py, |core| {
+        let Step { decision, receipt: charge, new_recipients } = known.with(py, |core| {
             let words: SmallVec<[_; 2]> = asked.iter().map(|text| text.bytes(py)).collect();
             let borrowed: SmallVec<[&[u8]; 4]> = words.iter().map(|text| &**text).collect();
-            self.guard.get().measured(|| self.talk().dialogue.rcpt(&self.engine(), core, &borrowed, now))
+            self.guard.get().measured(|| self.state().session.rcpt(&self.engine(), core, &borrowed, now))
         });
-        if !fresh.is_empty() {
-            asked = fresh.iter().map(|&place| asked[place].clone_ref(py)).collect();
-            self.talk().known.rcpt_to.extend(asked.iter().map(|text| text.clone_ref(py)));
+        if !new_recipients.is_empty() {
+            asked = new_recipients.iter().map(|&place| asked[place].clone_ref(py)).collect();
+            self.state().known.rcpt_to.extend(asked.iter().map(|text| text.clone_ref(py)));
         }
         known.rcpt_to = asked;
         Decision::of_envelope(py, decision, self.guard.clone_ref(py), Py::new(py, known)?, charge)
@@ -235,7 +235,7 @@ impl Session {
         let ended = self.known(py, false).without_longer_header(py, MOST_HEADER_OCTETS);
         if ended.mail_from.is_some() {
             self.forget(py);
-            self.talk().ended = Some(ended);
+            self.state().ended = Some(ended);
         }
         decision
     }
@@ -247,7 +247,7 @@ impl Session {
     ) -> PyResult<()> {
         let (report, recipient) = (report(outcome)?, Text::optional("recipient", recipient)?);
         let now = self.now(py, now)?;
-        let ended = self.talk().ended.as_ref().map(|ended| ended.copy(py));
+        let ended = self.state().ended.as_ref().map(|ended| ended.copy(py));
         let mut known = ended.unwrap_or_else(|| self.known(py, false));
         known.rcpt_to = recipient.into_iter().collect();
         known.with(py, |core| self.engine().report(core, report, now));
@@ -256,61 +256,61 @@ impl Session {
 
     #[doc = doc!("Session.reset")]
     fn reset(&self, py: Python<'_>) {
-        self.talk().dialogue.reset(&self.engine());
+        self.state().session.reset(&self.engine());
         self.forget(py);
     }
 
     #[doc = doc!("Session.close")]
     fn close(&self) {
-        self.let_go();
+        self.release();
     }
 
     #[doc = doc!("Session.client_name")]
     #[getter]
     fn client_name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.talk().known.client_name.as_ref().map(|name| name.object(py))
+        self.state().known.client_name.as_ref().map(|name| name.object(py))
     }
 
     /// Sets the name when it becomes known late. The next step consults the limits that need it.
     #[setter]
     fn set_client_name(&self, name: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let name = Text::optional("client_name", name)?;
-        let mut talk = self.talk();
-        let _before = std::mem::replace(&mut talk.known.client_name, name);
-        talk.dialogue.name_came();
-        drop(talk);
+        let mut state = self.state();
+        let _before = std::mem::replace(&mut state.known.client_name, name);
+        state.session.client_name_came();
+        drop(state);
         Ok(())
     }
 
     #[doc = doc!("Session.auth_user")]
     #[getter]
     fn auth_user(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.talk().known.auth_user.as_ref().map(|user| user.object(py))
+        self.state().known.auth_user.as_ref().map(|user| user.object(py))
     }
 
     #[setter]
     fn set_auth_user(&self, user: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let user = Text::optional("auth_user", user)?;
-        let _before = std::mem::replace(&mut self.talk().known.auth_user, user);
+        let _before = std::mem::replace(&mut self.state().known.auth_user, user);
         Ok(())
     }
 
     #[doc = doc!("Session.spf")]
     #[getter]
     fn spf(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.talk().known.spf_word(py)
+        self.state().known.spf_word(py)
     }
 
     /// Sets the verdict when it becomes known after MAIL. It holds for the transaction, if there is one.
     #[setter]
     fn set_spf(&self, spf: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let mut talk = self.talk();
-        if !talk.known.rcpt_to.is_empty() {
+        let mut state = self.state();
+        if !state.known.rcpt_to.is_empty() {
             return Err(ThrottleError::new_err(
                 "spf: found a transaction with recipients; allowed: before the first RCPT",
             ));
         }
-        if talk.known.mail_from.is_some() { talk.known.set_spf(spf) } else { Envelope::default().set_spf(spf) }
+        if state.known.mail_from.is_some() { state.known.set_spf(spf) } else { Envelope::default().set_spf(spf) }
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -319,7 +319,7 @@ impl Session {
 
     #[pyo3(signature = (*_raised))]
     fn __exit__(&self, _raised: &Bound<'_, PyTuple>) {
-        self.let_go();
+        self.release();
     }
 
     fn __aenter__(slf: Py<Self>) -> Ready {
@@ -329,7 +329,7 @@ impl Session {
     /// Releases at once and not when the result is awaited, like a permit.
     #[pyo3(signature = (*_raised))]
     fn __aexit__(&self, _raised: &Bound<'_, PyTuple>) -> Ready {
-        self.let_go();
+        self.release();
         Ready { value: None }
     }
 
@@ -338,12 +338,12 @@ impl Session {
     }
 
     fn __repr__(&self) -> String {
-        format!("Session({})", self.talk().dialogue.state())
+        format!("Session({})", self.state().session.state())
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.let_go();
+        self.release();
     }
 }

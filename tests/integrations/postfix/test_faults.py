@@ -56,7 +56,7 @@ def test_a_line_of_100_mb_is_cut_off_and_not_kept(service: ServeProcess) -> None
         before = service.resident_bytes()
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
             client.socket.sendall(b"x" * 100_000_000)
-        service.wait_for("bad request: too long")
+        service.wait_for("bad request: the request is longer than 16,384 bytes")
         assert service.resident_bytes() - before < 8 * MIB
     with PolicyClient(service.address) as client:
         assert client.ask() == DUNNO
@@ -247,7 +247,7 @@ def test_a_client_that_dribbles_or_reads_no_answers_is_cut_off(tmp_path: Path) -
                 with pytest.raises(BrokenPipeError):
                     dribble(dribbling)
                 assert 9 < time.monotonic() - start < 15
-                service.wait_for("bad request: it never ends")
+                service.wait_for("bad request: the request did not end within 10 s")
                 with pytest.raises(BrokenPipeError):
                     deaf.socket.send(b"x")
                 assert client.ask(instance=instance()) == DUNNO
@@ -329,9 +329,9 @@ def test_events_that_nobody_takes_are_bounded_and_counted() -> None:
         events = service.events(1)
         assert events[:4] == [
             ("first request", "a policy client is connected and asks", 1),
-            ("bad request", "no smtpd_access_policy; the connection is closed without an answer", 1),
+            ("bad request", "the request is no smtpd_access_policy; the connection is closed without an answer", 1),
             ("stress", "Postfix has all its smtpd busy", 1),
-            ("bad request", "no smtpd_access_policy; the connection is closed without an answer", 1),
+            ("bad request", "the request is no smtpd_access_policy; the connection is closed without an answer", 1),
         ]
         assert (len(events), events[-1]) == (101, ("events lost", "too many at once", 400))
         assert service.server.take_events() == []
@@ -358,7 +358,7 @@ def test_another_protocol_is_closed_without_an_answer(stream: bytes) -> None:
         client.socket.sendall(stream)
         assert client.rest() == b""
         assert service.events(1) == [
-            ("bad request", "no smtpd_access_policy; the connection is closed without an answer", 1)
+            ("bad request", "the request is no smtpd_access_policy; the connection is closed without an answer", 1)
         ]
 
 

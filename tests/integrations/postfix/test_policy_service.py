@@ -180,7 +180,7 @@ def test_a_request_and_the_end_of_its_client_may_come_at_once(service: ServeProc
 def test_another_protocol_is_closed_without_an_answer(service: ServeProcess, client: PolicyClient) -> None:
     client.socket.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert client.rest() == b""
-    service.wait_for("bad request: no smtpd_access_policy")
+    service.wait_for("bad request: the request is no smtpd_access_policy")
 
 
 def test_a_session_without_a_port_is_one_transaction(client: PolicyClient) -> None:

@@ -7,9 +7,9 @@
 //! Postfix tells neither when a connection ends nor that a client has sent RSET, so a connection holds nothing in
 //! flight. Its key is the client's address and port, not the policy connection that sent the request.
 //!
-//! **Repeats.** Postfix asks the same question several times, and the answers lie in the sessions: a session must know
-//! anyway which steps it has charged. A refusal is stored nowhere, because it has charged nothing: each repeat is
-//! decided again, so it is refused until the time that was told and no longer.
+//! **Repeats.** Postfix asks the same question several times. The sessions hold the answers, because a session must
+//! know anyway which steps it has charged. A refusal is not stored: each repeat is decided again, so it is refused
+//! exactly until the time in the first reply.
 //!
 //! **Tried and dropped.** A ring of answers by instance, state and recipient: an attacker with many requests pushes out
 //! the answers of others, while what a session knows is dropped with its connection only.

@@ -8,6 +8,8 @@
 //!   closed ◀────── all is sent, or 10 s are over ────── ending
 //! ```
 //!
+//! A connection is also closed after 10 s of an unfinished request or of unread answers, and after 1200 s of silence.
+//!
 //! It has no socket and no clock: times are arguments, in seconds of any clock.
 //! Invariants: an answer is one legal line, since a reply is one (`Refusal::reply`). After a bad request, or a fault of
 //! ours, nothing more is answered. A connection keeps at most one unfinished request of [`MOST_REQUEST_BYTES`], and the
@@ -43,8 +45,17 @@ pub enum Wrong {
 }
 
 impl Wrong {
-    fn request(what: &str) -> Self {
-        Self::Request(what.into())
+    fn too_long() -> Self {
+        let (thousands, rest) = (MOST_REQUEST_BYTES / 1000, MOST_REQUEST_BYTES % 1000);
+        Self::Request(format!("the request is longer than {thousands},{rest:03} bytes"))
+    }
+
+    fn no_request() -> Self {
+        Self::Request("the request is no smtpd_access_policy".into())
+    }
+
+    fn unfinished() -> Self {
+        Self::Request(format!("the request did not end within {UNFINISHED_SECONDS} s"))
     }
 
     fn panicked(payload: &(dyn Any + Send)) -> Self {
@@ -71,7 +82,7 @@ pub enum Wait {
     Close,
 }
 
-/// What one policy client has sent and was not answered yet, and which answers it has not read.
+/// The bytes of one policy client that are not answered yet, and the answers that it has not read yet.
 #[derive(Debug)]
 pub struct PolicyConnection {
     unfinished: Vec<u8>,
@@ -111,14 +122,13 @@ impl PolicyConnection {
         let mut answered = 0;
         for request in &mut requests {
             if request.len() > MOST_REQUEST_BYTES {
-                return (answered, self.give_up(Wrong::request("too long")));
+                return (answered, self.give_up(Wrong::too_long()));
             }
             let lines = without_returns(request);
-            let step =
-                Request::parse(&lines).ok_or_else(|| Wrong::request("no smtpd_access_policy")).and_then(|request| {
-                    let step = catch_unwind(AssertUnwindSafe(|| take_step(&request)));
-                    step.unwrap_or_else(|payload| Err(Wrong::panicked(&*payload)))
-                });
+            let step = Request::parse(&lines).ok_or_else(Wrong::no_request).and_then(|request| {
+                let step = catch_unwind(AssertUnwindSafe(|| take_step(&request)));
+                step.unwrap_or_else(|payload| Err(Wrong::panicked(&*payload)))
+            });
             match step {
                 Ok(Ok(())) => self.unsent.extend_from_slice(b"action=DUNNO\n\n"),
                 Ok(Err(refusal)) => {
@@ -132,7 +142,7 @@ impl PolicyConnection {
         }
         let rest = requests.rest;
         if rest.len() > MOST_REQUEST_BYTES {
-            return (answered, self.give_up(Wrong::request("too long")));
+            return (answered, self.give_up(Wrong::too_long()));
         }
         if rest.iter().all(is_line_end) {
             self.unfinished_since_s = None;
@@ -182,7 +192,7 @@ impl PolicyConnection {
             return Ok(has_waited_s > UNFINISHED_SECONDS);
         }
         if self.unfinished_since_s.is_some_and(|since_s| at_s.saturating_sub(since_s) > UNFINISHED_SECONDS) {
-            self.give_up(Wrong::request("it never ends"))?;
+            self.give_up(Wrong::unfinished())?;
         }
         Ok(has_waited_s > IDLE_SECONDS)
     }

@@ -1,7 +1,6 @@
 //! One SMTP connection of a client of Postfix: its session of the engine, and which steps it has taken.
 //!
-//! A step is taken once. A request that repeats an admitted step is admitted, and charges nothing. A refused step
-//! charged nothing, so it is asked again each time: it is refused until the time that the refusal told, and no longer.
+//! Each step is taken once; `Session` explains what a repeated request gets.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -18,7 +17,7 @@ const RECIPIENT_OCTETS: usize = 96;
 /// How long after a request at CONNECT Postfix may repeat it: longer than two time-outs of a second.
 const REPEAT_SECONDS: u64 = 5;
 
-/// The answer to a step: `Ok` lets the mail server go on, and `Err` is the refusal that it gets.
+/// The answer to a step: `Ok` admits it, and `Err` is the refusal.
 pub type Taken = Result<(), Box<Refusal>>;
 
 /// A connection. Its texts are in each request, so it keeps hashes of them.
@@ -39,12 +38,13 @@ struct Transaction {
     /// What the session calls it.
     name: [u8; 8],
     /// The hash of sender and user.
-    said_by: u64,
+    sender_hash: u64,
     /// The hash of Postfix's name for it. A request at MAIL has none yet.
     instance: Option<u64>,
     declared_octets: Option<u64>,
     has_ended: bool,
-    /// The accepted recipients for which there was room, until its end is admitted: for the limits that are asked then.
+    /// The accepted recipients that there was room for. The limits of the end of the message need them, so they are
+    /// kept until it is admitted.
     recipients: Vec<Box<[u8]>>,
     kept_octets: usize,
 }
@@ -65,7 +65,7 @@ impl Instance {
         parts.next().is_none().then_some(Self { hash, process, number })
     }
 
-    /// Whether no connection goes from that instance to this one.
+    /// Whether the two instances cannot be of one connection.
     fn is_of_another_connection(self, before: Self) -> bool {
         self.hash != before.hash && (self.process != before.process || self.number <= before.number)
     }
@@ -90,7 +90,7 @@ impl Context<'_> {
         (!text.is_empty()).then(|| self.hasher.hash_one(text))
     }
 
-    fn said_by(&self) -> u64 {
+    fn sender_hash(&self) -> u64 {
         self.hasher.hash_one((self.request.sender, self.request.sasl_username))
     }
 
@@ -111,7 +111,7 @@ impl Context<'_> {
 
 impl SmtpConnection {
     pub(super) fn new() -> Self {
-        Self { session: Session::without_slots(), helo_name: None, transaction: None, instance: None, asked_at_s: 0 }
+        Self { session: Session::without_permits(), helo_name: None, transaction: None, instance: None, asked_at_s: 0 }
     }
 
     /// The memory of its recipients.
@@ -160,12 +160,12 @@ impl SmtpConnection {
             return Ok(());
         }
         self.helo(context)?;
-        let (said_by, octets) = (context.said_by(), context.request.octets());
+        let (sender_hash, octets) = (context.sender_hash(), context.request.octets());
         // Postfix repeats what MAIL said. At the end of the message the size is the actual one.
         let is_end = context.request.protocol_state == b"END-OF-MESSAGE";
         let is_same = |open: &&mut Transaction| {
             let has_its_size = is_end || !open.has_ended && open.declared_octets == octets;
-            open.instance.is_none() && open.said_by == said_by && has_its_size
+            open.instance.is_none() && open.sender_hash == sender_hash && has_its_size
         };
         if let Some(unnamed) = self.transaction.as_mut().filter(is_same) {
             unnamed.instance = instance;
@@ -175,9 +175,9 @@ impl SmtpConnection {
         let known = context.message(octets);
         taken(self.session.mail(context.engine, &known, context.now).decision)?;
         let name = context.serial.to_ne_bytes();
-        self.session.name(context.engine, &name);
+        self.session.name_transaction(context.engine, &name);
         self.transaction =
-            Some(Transaction { name, said_by, instance, declared_octets: octets, ..Transaction::default() });
+            Some(Transaction { name, sender_hash, instance, declared_octets: octets, ..Transaction::default() });
         Ok(())
     }
 
@@ -191,7 +191,7 @@ impl SmtpConnection {
         let known = Envelope { rcpt_to: &accepted, ..context.message(open.declared_octets) };
         let step = self.session.rcpt(context.engine, &known, &[recipient], context.now);
         taken(step.decision)?;
-        if !step.fresh.is_empty() && context.has_room {
+        if !step.new_recipients.is_empty() && context.has_room {
             open.recipients.push(recipient.into());
             open.kept_octets += recipient.len() + RECIPIENT_OCTETS;
         }

@@ -28,7 +28,7 @@ pub struct Target {
     pub value: String,
     /// Whether the value is whole: a text that is too long for the sample holds a hash.
     pub is_whole: bool,
-    /// Whether it is what an operator gets who types it: names of senders can look like other names.
+    /// Whether typing it names exactly this value: some names are read as other names.
     pub is_exact: bool,
     /// Whether operators may block the value.
     pub can_block: bool,

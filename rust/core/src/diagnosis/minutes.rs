@@ -1,7 +1,7 @@
 //! Which minutes are compared: the last ones, with the quieter half of the hour before.
 
 use super::samples::{MINUTE_US, Pane, Snapshot};
-use super::shares::{Corpus, Period};
+use super::volumes::{Corpus, Period};
 use crate::identity::SuffixList;
 
 /// Minutes that are the present, this one included.

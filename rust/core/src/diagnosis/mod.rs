@@ -18,5 +18,5 @@ pub mod finding;
 pub mod identities;
 mod minutes;
 pub mod samples;
-mod shares;
 pub mod surge;
+mod volumes;

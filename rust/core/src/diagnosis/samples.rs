@@ -139,9 +139,9 @@ pub struct Part {
     pub records: Vec<Record>,
 }
 
-/// A message that was counted, so that later steps can add to it.
+/// The handle of a message that was counted: later steps add to it.
 #[derive(Clone, Copy, Debug)]
-pub struct Message {
+pub struct SampledMessage {
     minute: u64,
     /// The places of its minute's pane, and of its part of it.
     pane: usize,
@@ -355,7 +355,7 @@ fn below(bound: u64, random: &mut u64) -> u64 {
 
 impl State {
     /// Counts a message. If it is kept, `keep` gets its record, which still has the message that was there before.
-    fn count(&mut self, at_us: u64, is_refused: bool, keep: impl FnOnce(&mut Record)) -> Message {
+    fn count(&mut self, at_us: u64, is_refused: bool, keep: impl FnOnce(&mut Record)) -> SampledMessage {
         let Self { panes, latest, began_us, random } = self;
         let minute = (at_us / MINUTE_US).max(*latest);
         *began_us = at_us.min(*began_us);
@@ -381,16 +381,16 @@ impl State {
             (record.position, record.is_filled) = (position, false);
             keep(record);
         }
-        Message { minute, pane: place, part, kept, is_refused }
+        SampledMessage { minute, pane: place, part, kept, is_refused }
     }
 
     /// The pane of a message, if it is not another minute's by now.
-    fn pane_of(&mut self, message: &Message) -> Option<&mut Pane> {
+    fn pane_of(&mut self, message: &SampledMessage) -> Option<&mut Pane> {
         Some(&mut self.panes[message.pane]).filter(|pane| pane.minute == message.minute)
     }
 
     /// Calls `change` with the record of a message, if it still has one.
-    fn with(&mut self, message: &Message, change: impl FnOnce(&mut Record)) {
+    fn with(&mut self, message: &SampledMessage, change: impl FnOnce(&mut Record)) {
         let (Some((place, position)), Some(pane)) = (message.kept, self.pane_of(message)) else { return };
         let record = &mut pane.parts[message.part].records[place];
         if record.position == position {
@@ -415,7 +415,7 @@ impl Samples {
 
     /// Counts a message at engine time `at_us`, and keeps it if it is sampled.
     #[inline(never)]
-    pub fn message(&self, envelope: &Envelope<'_>, refused: Option<&Arc<str>>, at_us: u64) -> Message {
+    pub fn message(&self, envelope: &Envelope<'_>, refused: Option<&Arc<str>>, at_us: u64) -> SampledMessage {
         // Header addresses are read without the lock.
         let has_header = envelope.headers.is_some();
         let message = self.lock().count(at_us, refused.is_some(), |record| {
@@ -431,7 +431,7 @@ impl Samples {
     }
 
     /// Adds what a later step of the message has found out.
-    pub fn more(&self, message: &mut Message, envelope: &Envelope<'_>, refused: Option<&Arc<str>>) {
+    pub fn more(&self, message: &mut SampledMessage, envelope: &Envelope<'_>, refused: Option<&Arc<str>>) {
         if refused.is_some() && !message.is_refused {
             message.is_refused = true;
             if let Some(pane) = self.lock().pane_of(message) {

@@ -36,7 +36,7 @@ use super::finding::{Diagnosis, Finding, Row, State, Target};
 use super::identities::COMPARED;
 use super::minutes::Minutes;
 use super::samples::{Snapshot, is_shortened};
-use super::shares::{Corpus, Message, Period, Share, Shares, ratio};
+use super::volumes::{Corpus, Message, Period, Volume, Volumes, ratio};
 use crate::identity::{Identity, SuffixList};
 use crate::stage::Stage;
 
@@ -69,10 +69,10 @@ const ALL_EXPLAIN: f64 = 0.5;
 /// The least surge without a common value, as a part of ordinary mail.
 const LEAST_SCATTERED: f64 = 1.75;
 
-/// The same, of messages that were refused or whose sender is not proven.
+/// The least such surge of messages that were refused, or whose sender is not proven.
 const LEAST_DOUBTFUL: f64 = 0.75;
 
-/// Standard deviations.
+/// How many standard deviations an excess must have to be certain.
 const CERTAIN: f64 = 4.0;
 
 /// The least messages of the sample that a finding is made of.
@@ -81,10 +81,10 @@ const LEAST_KEPT: u32 = 12;
 /// The least of all messages that a finding is made of, estimated.
 const LEAST_MESSAGES: f64 = 20.0;
 
-/// What is explained nearly as well.
+/// Values whose explained parts differ by at most this count as equal.
 const TIE: f64 = 0.05;
 
-/// Shares of ordinary mail that are taken for equal.
+/// Shares of ordinary mail count as equal within one step of this size.
 const SAME_SHARE: f64 = 0.005;
 
 /// A proven sender whose messages are refused less than this is no flood.
@@ -93,7 +93,7 @@ const HARMLESS_REFUSED: f64 = 0.05;
 /// The part of some messages that counts as nearly all of them.
 const NEARLY_ALL: f64 = 0.9;
 
-/// A flood of which this part is refused is held by limits.
+/// From this refused part on, limits hold a flood.
 const MOSTLY_REFUSED: f64 = 0.5;
 
 /// A value that may tie the surge together.
@@ -120,7 +120,7 @@ struct Analysis<'c> {
 
 /// Compares the last minutes before `now_us`, engine time, with the hour before them.
 ///
-/// `typed` tells whether a value is what an operator gets who types it, and whether operators may block it.
+/// `typed` returns whether typing the value names exactly this value, and whether operators may block it.
 pub fn diagnose(
     snapshot: &Snapshot, now_us: u64, suffixes: &SuffixList, typed: impl Fn(Identity, &str) -> (bool, bool),
 ) -> Diagnosis {
@@ -129,7 +129,7 @@ pub fn diagnose(
     let all = vec![true; corpus.messages.len()];
     let mut analysis =
         Analysis { corpus: &corpus, left: all.clone(), unexplained: all, ordinary: 0.0, scale: minutes.scale() };
-    let whole = analysis.shares();
+    let whole = analysis.volumes();
     let all = whole.stages[Stage::Connect as usize];
     analysis.ordinary = all.ordinary.messages;
     let (mut state, mut findings) = (State::Early, Vec::new());
@@ -157,12 +157,12 @@ pub fn diagnose(
 }
 
 /// What all findings together say. `rest` has the messages that none of them explains.
-fn state_of(found: &[Finding], all: &Share, rest: &Shares) -> State {
-    let is_large = |share: &Share, least: f64| {
-        share.excess() >= least * all.ordinary.messages
-            && share.excess() >= LEAST_MESSAGES
-            && share.recent.kept >= LEAST_KEPT
-            && share.excess() >= CERTAIN * share.deviation()
+fn state_of(found: &[Finding], all: &Volume, rest: &Volumes) -> State {
+    let is_large = |volume: &Volume, least: f64| {
+        volume.excess() >= least * all.ordinary.messages
+            && volume.excess() >= LEAST_MESSAGES
+            && volume.recent.kept >= LEAST_KEPT
+            && volume.excess() >= CERTAIN * volume.deviation()
     };
     let is_of_part = found.iter().any(|finding| finding.is_of_part);
     let explained = ratio(found.iter().map(|finding| finding.messages).sum(), all.excess());
@@ -178,32 +178,32 @@ fn state_of(found: &[Finding], all: &Share, rest: &Shares) -> State {
 }
 
 impl Analysis<'_> {
-    fn shares(&self) -> Shares {
-        self.corpus.shares(|place, _| self.left[place])
+    fn volumes(&self) -> Volumes {
+        self.corpus.volumes(|place, _| self.left[place])
     }
 
     /// Floods and mass mail, in the order in which they were found, and the messages that they do not explain.
-    fn findings(&mut self) -> (Vec<Finding>, Shares) {
+    fn findings(&mut self) -> (Vec<Finding>, Volumes) {
         let mut found: Vec<Finding> = Vec::new();
-        let whole = self.shares();
+        let whole = self.volumes();
         for _ in 0..MOST_ROUNDS {
-            let shares = self.shares();
-            let candidates = self.candidates(&shares);
-            let candidates = if candidates.is_empty() { self.candidates_of_part(&shares) } else { candidates };
+            let volumes = self.volumes();
+            let candidates = self.candidates(&volumes);
+            let candidates = if candidates.is_empty() { self.candidates_of_part(&volumes) } else { candidates };
             let explained = |a: &&Candidate, b: &&Candidate| a.explained.total_cmp(&b.explained);
             let Some(most) = candidates.iter().max_by(explained).copied() else { break };
-            let best = self.best(&shares, &candidates, most);
-            let mailer = self.mass_mailer(&shares, best);
+            let best = self.best(&volumes, &candidates, most);
+            let mailer = self.mass_mailer(&volumes, best);
             let best = mailer.unwrap_or(best);
-            let share = &shares.values[if best.is_of_part { most.value } else { best.value } as usize];
-            let is_let_through = share.refused < MOSTLY_REFUSED * share.recent.messages;
-            let is_proven = share.proven >= NEARLY_ALL * share.recent.messages;
+            let volume = &volumes.values[if best.is_of_part { most.value } else { best.value } as usize];
+            let is_let_through = volume.refused < MOSTLY_REFUSED * volume.recent.messages;
+            let is_proven = volume.proven >= NEARLY_ALL * volume.recent.messages;
             let least = if is_proven { LEAST_PROVEN } else { LEAST_UNREFUSED };
-            let is_ordinary = share.excess() < least * self.ordinary && is_let_through;
+            let is_ordinary = volume.excess() < least * self.ordinary && is_let_through;
             let is_finding = mailer.is_some() || most.is_of_part || !is_ordinary;
             if is_finding {
                 let surge = self.stage(&whole, best.place).excess();
-                found.push(self.finding(&shares, best, mailer.is_some(), surge));
+                found.push(self.finding(&volumes, best, mailer.is_some(), surge));
             } else if !is_proven {
                 break;
             }
@@ -218,69 +218,70 @@ impl Analysis<'_> {
                 break;
             }
         }
-        let rest = self.corpus.shares(|place, _| self.unexplained[place]);
+        let rest = self.corpus.volumes(|place, _| self.unexplained[place]);
         (found, rest)
     }
 
-    fn stage<'t>(&self, shares: &'t Shares, place: usize) -> &'t Share {
-        &shares.stages[COMPARED[place].stage() as usize]
+    fn stage<'t>(&self, volumes: &'t Volumes, place: usize) -> &'t Volume {
+        &volumes.stages[COMPARED[place].stage() as usize]
     }
 
     /// How much of a surge of `excess` messages a value explains, if it is certain that it has more than ordinarily.
-    fn candidate(&self, shares: &Shares, value: u32, excess: f64) -> Option<Candidate> {
-        let (share, place) = (&shares.values[value as usize], self.corpus.values[value as usize].0);
-        let own = share.excess();
-        let is_certain = own >= CERTAIN * share.deviation() && own >= LEAST_MESSAGES && share.recent.kept >= LEAST_KEPT;
+    fn candidate(&self, volumes: &Volumes, value: u32, excess: f64) -> Option<Candidate> {
+        let (volume, place) = (&volumes.values[value as usize], self.corpus.values[value as usize].0);
+        let own = volume.excess();
+        let is_certain =
+            own >= CERTAIN * volume.deviation() && own >= LEAST_MESSAGES && volume.recent.kept >= LEAST_KEPT;
         if !is_certain {
             return None;
         }
-        let ordinary = self.stage(shares, place).ordinary.messages;
-        let ordinary_share = ratio(share.ordinary.messages, ordinary);
+        let ordinary = self.stage(volumes, place).ordinary.messages;
+        let ordinary_share = ratio(volume.ordinary.messages, ordinary);
         let explained = (ratio(own, excess.max(own)) - ordinary_share) / (1.0 - ordinary_share).max(f64::EPSILON);
         Some(Candidate { value, place, explained, ordinary_share, is_of_part: false })
     }
 
     /// The values that explain enough of what is left.
-    fn candidates(&self, shares: &Shares) -> Vec<Candidate> {
-        let excess = shares.stages[Stage::Connect as usize].excess();
-        let is_large = |value: &u32| shares.values[*value as usize].excess() >= LEAST_EXCESS * self.ordinary;
-        let values = (0..shares.values.len() as u32).filter(is_large);
-        let candidates = values.filter_map(|value| self.candidate(shares, value, excess));
+    fn candidates(&self, volumes: &Volumes) -> Vec<Candidate> {
+        let excess = volumes.stages[Stage::Connect as usize].excess();
+        let is_large = |value: &u32| volumes.values[*value as usize].excess() >= LEAST_EXCESS * self.ordinary;
+        let values = (0..volumes.values.len() as u32).filter(is_large);
+        let candidates = values.filter_map(|value| self.candidate(volumes, value, excess));
         candidates.filter(|candidate| candidate.explained >= LEAST_EXPLAINED).collect()
     }
 
     /// The values that explain most of the messages that reached their stage, when most of a surge did not reach it.
-    fn candidates_of_part(&self, shares: &Shares) -> Vec<Candidate> {
-        let whole = shares.stages[Stage::Connect as usize].excess();
+    fn candidates_of_part(&self, volumes: &Volumes) -> Vec<Candidate> {
+        let whole = volumes.stages[Stage::Connect as usize].excess();
         if whole < 2.0 * LEAST_EXCESS * self.ordinary {
             return Vec::new();
         }
         let candidate = |value: u32| {
-            let (share, place) = (&shares.values[value as usize], self.corpus.values[value as usize].0);
-            let reached = self.stage(shares, place).excess();
+            let (volume, place) = (&volumes.values[value as usize], self.corpus.values[value as usize].0);
+            let reached = self.stage(volumes, place).excess();
             let is_small = reached < (1.0 - LEAST_EXPLAINED) * whole;
-            let is_harmless = share.proven >= NEARLY_ALL * share.recent.messages;
-            let candidate = self.candidate(shares, value, reached).filter(|_| is_small && !is_harmless)?;
+            let is_harmless = volume.proven >= NEARLY_ALL * volume.recent.messages;
+            let candidate = self.candidate(volumes, value, reached).filter(|_| is_small && !is_harmless)?;
             Some(Candidate { is_of_part: true, ..candidate })
         };
-        let candidates = (0..shares.values.len() as u32).filter_map(candidate);
+        let candidates = (0..volumes.values.len() as u32).filter_map(candidate);
         candidates.filter(|candidate| candidate.explained >= ALL_EXPLAIN).collect()
     }
 
     /// The candidate to be named, of those that explain nearly as much as the one that explains the most.
-    fn best(&self, shares: &Shares, candidates: &[Candidate], most: Candidate) -> Candidate {
+    fn best(&self, volumes: &Volumes, candidates: &[Candidate], most: Candidate) -> Candidate {
         // What nearly all of its messages share is named instead if it is rarer. That may be something that only a
         // part of them shows.
-        let within = self.corpus.shares(|place, message| self.left[place] && message.has(most.value));
+        let within = self.corpus.volumes(|place, message| self.left[place] && message.has(most.value));
         let is_shared = |value: u32| {
-            let (share, reached) =
+            let (volume, reached) =
                 (&within.values[value as usize], self.stage(&within, self.corpus.values[value as usize].0));
-            share.recent.kept >= LEAST_KEPT && share.excess() >= (1.0 - TIE) * reached.excess()
+            volume.recent.kept >= LEAST_KEPT && volume.excess() >= (1.0 - TIE) * reached.excess()
         };
-        let excess_of = |value: u32| self.stage(shares, self.corpus.values[value as usize].0).excess();
+        let excess_of = |value: u32| self.stage(volumes, self.corpus.values[value as usize].0).excess();
         let all = within.stages[Stage::Connect as usize].recent.messages;
-        let shared = (0..shares.values.len() as u32).filter(|&value| is_shared(value)).filter_map(|value| {
-            let candidate = self.candidate(shares, value, excess_of(value))?;
+        let shared = (0..volumes.values.len() as u32).filter(|&value| is_shared(value)).filter_map(|value| {
+            let candidate = self.candidate(volumes, value, excess_of(value))?;
             let is_of_part = self.stage(&within, candidate.place).recent.messages < NEARLY_ALL * all;
             Some(Candidate { is_of_part: is_of_part || most.is_of_part, ..candidate })
         });
@@ -298,10 +299,10 @@ impl Analysis<'_> {
 
     /// The organisation of the sender, if the messages of a candidate are the mass mail of one: nearly all of them
     /// proven, and let through.
-    fn mass_mailer(&self, shares: &Shares, candidate: Candidate) -> Option<Candidate> {
-        let share = &shares.values[candidate.value as usize];
-        let is_proven = share.proven >= NEARLY_ALL * share.recent.messages;
-        if candidate.is_of_part || !is_proven || share.refused > HARMLESS_REFUSED * share.recent.messages {
+    fn mass_mailer(&self, volumes: &Volumes, candidate: Candidate) -> Option<Candidate> {
+        let volume = &volumes.values[candidate.value as usize];
+        let is_proven = volume.proven >= NEARLY_ALL * volume.recent.messages;
+        if candidate.is_of_part || !is_proven || volume.refused > HARMLESS_REFUSED * volume.recent.messages {
             return None;
         }
         let is_org = |value: &u32| COMPARED[self.corpus.values[*value as usize].0] == Identity::SenderOrg(0);
@@ -309,7 +310,7 @@ impl Analysis<'_> {
         let mut orgs: Vec<u32> = self.recent(candidate.value).filter_map(org).collect();
         orgs.sort_unstable();
         let most = orgs.chunk_by(|a, b| a == b).max_by_key(|same| same.len())?;
-        if (most.len() as f64) < NEARLY_ALL * f64::from(share.recent.kept) {
+        if (most.len() as f64) < NEARLY_ALL * f64::from(volume.recent.kept) {
             return None;
         }
         let header_place = |identity: Identity| COMPARED.iter().position(|&compared| compared == identity);
@@ -319,7 +320,7 @@ impl Analysis<'_> {
                 self.recent(candidate.value).filter_map(|message| message.values.iter().find(is_of).copied()).collect();
             values.sort_unstable();
             let most = values.chunk_by(|a, b| a == b).map(<[u32]>::len).max().unwrap_or(0);
-            most as f64 >= NEARLY_ALL * f64::from(share.recent.kept)
+            most as f64 >= NEARLY_ALL * f64::from(volume.recent.kept)
         };
         // Without a header, nothing tells a newsletter from many mailboxes of one provider but their addresses.
         let is_one_sender = has_one(Identity::FromAddress) || has_one(Identity::ListId);
@@ -327,40 +328,40 @@ impl Analysis<'_> {
         if shows_header && !is_one_sender {
             return None;
         }
-        self.candidate(shares, most[0], shares.stages[Stage::Connect as usize].excess())
+        self.candidate(volumes, most[0], volumes.stages[Stage::Connect as usize].excess())
     }
 
     /// Describes a candidate of a surge of so many messages.
-    fn finding(&self, shares: &Shares, candidate: Candidate, is_mass_mail: bool, surge: f64) -> Finding {
+    fn finding(&self, volumes: &Volumes, candidate: Candidate, is_mass_mail: bool, surge: f64) -> Finding {
         let Candidate { value, place, is_of_part, .. } = candidate;
-        let (share, reached) = (&shares.values[value as usize], self.stage(shares, place));
+        let (volume, reached) = (&volumes.values[value as usize], self.stage(volumes, place));
         let recent: Vec<&Message> = self.recent(value).collect();
         let has_shortened = recent.iter().any(|message| message.has_shortened);
-        let least = NEARLY_ALL * f64::from(share.recent.kept);
+        let least = NEARLY_ALL * f64::from(volume.recent.kept);
         let has = |other: u32| recent.iter().filter(|message| message.has(other)).count() as f64;
-        let others = (0..shares.values.len() as u32).filter(|&other| other != value);
-        let also = others.filter(|&other| f64::from(shares.values[other as usize].recent.kept) >= least);
+        let others = (0..volumes.values.len() as u32).filter(|&other| other != value);
+        let also = others.filter(|&other| f64::from(volumes.values[other as usize].recent.kept) >= least);
         let mut also: Vec<u32> = also.filter(|&other| has(other) >= least).collect();
         also.sort_by_key(|&other| self.corpus.values[other as usize].0);
         Finding {
-            target: self.target(shares, value, has_shortened),
-            also: also.into_iter().map(|other| self.target(shares, other, has_shortened)).collect(),
+            target: self.target(volumes, value, has_shortened),
+            also: also.into_iter().map(|other| self.target(volumes, other, has_shortened)).collect(),
             is_of_part,
             is_mass_mail,
-            surge_share: ratio(share.excess(), surge),
-            messages: share.excess(),
-            recent_share: ratio(share.recent.messages, reached.recent.messages),
-            refused_share: ratio(share.refused, share.recent.messages),
-            proven_share: ratio(share.proven, share.recent.messages),
-            kept: share.recent.kept,
+            surge_share: ratio(volume.excess(), surge),
+            messages: volume.excess(),
+            recent_share: ratio(volume.recent.messages, reached.recent.messages),
+            refused_share: ratio(volume.refused, volume.recent.messages),
+            proven_share: ratio(volume.proven, volume.recent.messages),
+            kept: volume.recent.kept,
             limits: limits_of(&recent),
         }
     }
 
     /// Describes a value that operators may act on.
-    fn target(&self, shares: &Shares, value: u32, has_shortened: bool) -> Target {
+    fn target(&self, volumes: &Volumes, value: u32, has_shortened: bool) -> Target {
         let (place, text) = &self.corpus.values[value as usize];
-        let ordinary = shares.values[value as usize].ordinary.messages;
+        let ordinary = volumes.values[value as usize].ordinary.messages;
         let (ordinary_matching, proven_matching) = self.matching(COMPARED[*place], text);
         Target {
             identity: COMPARED[*place],
@@ -368,7 +369,7 @@ impl Analysis<'_> {
             is_whole: !(has_shortened && is_shortened(text)),
             is_exact: false,
             can_block: false,
-            ordinary_share: ratio(ordinary, self.stage(shares, *place).ordinary.messages),
+            ordinary_share: ratio(ordinary, self.stage(volumes, *place).ordinary.messages),
             ordinary_matching,
             proven_matching,
             busiest_ordinary_minute: self.busiest_ordinary_minute(value),
@@ -406,17 +407,18 @@ impl Analysis<'_> {
     }
 
     /// The value of an identity with the largest excess.
-    fn row(&self, shares: &Shares, place: usize) -> Row {
-        let of_identity = (0..shares.values.len()).filter(|&value| self.corpus.values[value].0 == place);
-        let kept = of_identity.map(|value| (value, &shares.values[value])).filter(|(_, share)| share.recent.kept > 0);
+    fn row(&self, volumes: &Volumes, place: usize) -> Row {
+        let of_identity = (0..volumes.values.len()).filter(|&value| self.corpus.values[value].0 == place);
+        let kept =
+            of_identity.map(|value| (value, &volumes.values[value])).filter(|(_, volume)| volume.recent.kept > 0);
         let most = kept.max_by(|(_, a), (_, b)| a.excess().total_cmp(&b.excess()));
-        let (reached, share) = (self.stage(shares, place), most.map_or_else(Share::default, |(_, share)| *share));
+        let (reached, volume) = (self.stage(volumes, place), most.map_or_else(Volume::default, |(_, volume)| *volume));
         Row {
             identity: COMPARED[place],
             value: most.map(|(value, _)| self.corpus.values[value].1.clone()),
-            recent_share: ratio(share.recent.messages, reached.recent.messages),
-            ordinary_share: ratio(share.ordinary.messages, reached.ordinary.messages),
-            refused_share: ratio(share.refused, share.recent.messages),
+            recent_share: ratio(volume.recent.messages, reached.recent.messages),
+            ordinary_share: ratio(volume.ordinary.messages, reached.ordinary.messages),
+            refused_share: ratio(volume.refused, volume.recent.messages),
             reached: reached.recent.messages,
             kept: reached.recent.kept,
         }

@@ -23,7 +23,7 @@ use super::Engine;
 use super::request::{AccessQuery, BlockQuery, Found, Request};
 use super::transaction::{Outcome, Refused, RefusedBy};
 use crate::bitset::places;
-use crate::decision::{Answer, Refusal, Reply};
+use crate::decision::{Refusal, Reply, ReplySettings};
 use crate::identity::parse_value::{FAMILIES, Kinds, Scope, WHOLE, each_scope};
 use crate::identity::{Identities, Identity, Source, Sources, Trust, Value};
 use crate::key::{Key, Secret, mask, part_mask};
@@ -324,9 +324,9 @@ impl Engine {
             });
         }
         let stage = earliest(stages, identity.stage());
-        let answer = Answer { rejects_at: wait_us.is_none().then_some(stage), ..Answer::default() };
+        let settings = ReplySettings { rejects_at: wait_us.is_none().then_some(stage), ..ReplySettings::default() };
         let kind = Reply::blocked(stage, identity.source() == Source::Rcpt);
-        Refusal { limit: BLOCKED.into(), identity: identity.to_string().into(), key, wait_us, stage, kind, answer }
+        Refusal { limit: BLOCKED.into(), identity: identity.to_string().into(), key, wait_us, stage, kind, settings }
     }
 }
 
@@ -343,10 +343,10 @@ pub(super) fn blocked_by(request: &Request, place: usize) -> (u16, u32) {
 
 /// The reply to a key that a limit has blocked. It may come at an earlier stage than the limit's own, where the
 /// operator's reply does not fit.
-pub(super) fn answer_to_blocked(planned: &PlannedLimit, stage: Stage) -> (Reply, Answer) {
+pub(super) fn reply_to_blocked(planned: &PlannedLimit, stage: Stage) -> (Reply, ReplySettings) {
     let template = planned.limit.reply.clone().filter(|template| template.suits(stage <= Stage::Helo));
     let mailbox = planned.limit.per.iter().any(|identity| identity.source() == Source::Rcpt);
-    (Reply::blocked(stage, mailbox), Answer { template, ..Answer::default() })
+    (Reply::blocked(stage, mailbox), ReplySettings { template, ..ReplySettings::default() })
 }
 
 /// Whether an entry lets a sender of this trust pass.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::Engine;
 use crate::decision::Decision;
 use crate::diagnosis::finding::Diagnosis;
-use crate::diagnosis::samples::{Message, Samples, Snapshot};
+use crate::diagnosis::samples::{SampledMessage, Samples, Snapshot};
 use crate::diagnosis::surge::diagnose;
 use crate::envelope::Envelope;
 use crate::identity::parse_value::{parse_scope, parse_value};
@@ -35,14 +35,16 @@ impl Engine {
 
     /// Counts a message, and keeps it if it is sampled. Without samples it does nothing.
     #[inline(always)]
-    pub(super) fn sample(&self, envelope: &Envelope<'_>, decision: &Decision, at_us: u64) -> Option<Message> {
+    pub(super) fn sample(&self, envelope: &Envelope<'_>, decision: &Decision, at_us: u64) -> Option<SampledMessage> {
         let samples = self.samples.as_deref()?;
         Some(samples.message(envelope, refused(decision), at_us))
     }
 
     /// Adds a later step to a message.
     #[inline(always)]
-    pub(super) fn sample_more(&self, message: &mut Option<Message>, envelope: &Envelope<'_>, decision: &Decision) {
+    pub(super) fn sample_more(
+        &self, message: &mut Option<SampledMessage>, envelope: &Envelope<'_>, decision: &Decision,
+    ) {
         if let (Some(samples), Some(message)) = (&self.samples, message) {
             samples.more(message, envelope, refused(decision));
         }

@@ -1,19 +1,19 @@
 //! Step three of a check, after the lock: from the outcome to a decision in words, and names for the values near a
 //! limit.
 //!
-//! Here text is made again, from the envelope at hand: no table of a limit stores any.
+//! The text of a key is made again from the envelope, because no table of a limit stores text.
 
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::Engine;
-use super::access::{answer_to_blocked, blocked_by, earliest};
+use super::access::{blocked_by, earliest, reply_to_blocked};
 use super::notices::Refusing;
 use super::request::Room;
 use super::session::Receipt;
 use super::transaction::{Outcome, Purpose, Refused, RefusedBy};
-use crate::decision::{Answer, Decision, Refusal, Reply};
+use crate::decision::{Decision, Refusal, Reply, ReplySettings};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Part, Sources, Value};
 use crate::plan::PlannedLimit;
@@ -93,21 +93,23 @@ impl Engine {
         };
         let refusal = outcome.refused.map(|refused| {
             let mut refusal = self.refusal(identities, room, outcome.reads_us, refused, stages);
-            refusal.answer.help.clone_from(&self.plan.help_url);
+            refusal.settings.help.clone_from(&self.plan.help_url);
             refusal
         });
         let has_shadow = !outcome.shadow.is_empty() || outcome.has_built_in_shadow();
         let shadow = if has_shadow { self.shadow_names(outcome) } else { Box::default() };
         if (refusal.is_some() || has_shadow) && !outcome.is_peek {
-            self.note(identities, room, outcome, refusal.as_deref(), now);
+            self.add_notices(identities, room, outcome, refusal.as_deref(), now);
         }
         (Decision { refusal, shadow }, receipt)
     }
 
-    /// Tells the notices which limits refused which keys, or would have.
+    /// Adds to the notices which limits refused which keys, or would have refused them.
     #[inline(never)]
-    fn note(&self, identities: &Identities<'_>, room: &Room, outcome: &Outcome, refusal: Option<&Refusal>, now: Now) {
-        let (Now::Clock(now_us) | Now::Stated(now_us)) = now;
+    fn add_notices(
+        &self, identities: &Identities<'_>, room: &Room, outcome: &Outcome, refusal: Option<&Refusal>, now: Now,
+    ) {
+        let now_us = now.us();
         let Room { request, found } = room;
         for (_, entry, answer) in found.stores.consulted(&request.stores).filter(|(.., answer)| !answer.fits()) {
             let planned = &self.plan.limits[usize::from(entry.limit)];
@@ -173,11 +175,11 @@ impl Engine {
             }
         };
         let planned = &self.plan.limits[usize::from(limit)];
-        let (stage, (kind, answer)) = match (refused.by, planned.block_rule) {
+        let (stage, (kind, settings)) = match (refused.by, planned.block_rule) {
             // A block by a limit refuses at the first stage that knows the key.
             (RefusedBy::Block(_), Some(rule)) => {
                 let stage = earliest(stages, rule.from);
-                (stage, answer_to_blocked(planned, stage))
+                (stage, reply_to_blocked(planned, stage))
             }
             // A limit refuses at its own stage, or at another at which it is asked: at MAIL for bytes where a SIZE is
             // declared, at RCPT for reports of unknown recipients.
@@ -185,12 +187,15 @@ impl Engine {
                 let others = planned.asked_at.intersect(stages).iter().next().unwrap_or(planned.stage);
                 let stage = if stages.contains(planned.stage) { planned.stage } else { others };
                 let rejects_at = (planned.limit.action == Action::Reject).then_some(stage);
-                (stage, (planned.reply, Answer { rejects_at, template: planned.limit.reply.clone(), help: None }))
+                (
+                    stage,
+                    (planned.reply, ReplySettings { rejects_at, template: planned.limit.reply.clone(), help: None }),
+                )
             }
         };
         let key = key_text(identities, planned, nth, refused.part);
         let (limit, identity) = (planned.name.clone(), planned.per_name.clone());
-        Box::new(Refusal { limit, identity, key, wait_us, stage, kind, answer })
+        Box::new(Refusal { limit, identity, key, wait_us, stage, kind, settings })
     }
 
     /// Gives names to the values of entries near a limit: to each part of a composite, under its own identity. It takes
@@ -198,7 +203,7 @@ impl Engine {
     #[cold]
     fn name_near_limit(&self, identities: &Identities<'_>, room: &Room, is_admitted: bool, now: Now) {
         let Room { request, found } = room;
-        let (Now::Clock(since_us) | Now::Stated(since_us)) = now;
+        let since_us = now.us();
         let counted = request.counted();
         let mut newcomers: SmallVec<[Newcomer; 4]> = SmallVec::new();
         for &place in &found.unnamed {
@@ -223,7 +228,7 @@ pub(super) fn key_text(identities: &Identities<'_>, planned: &PlannedLimit, nth:
     key_text_of(identities, planned, nth, part, |identity| identities.values(identity))
 }
 
-/// [`key_text`] of values that the caller has read: for many keys of one envelope.
+/// [`key_text`], for a caller that has read the values already because the envelope has many keys.
 pub(super) fn key_text_of<'v, V: std::ops::Deref<Target = [Value<'v>]>>(
     identities: &Identities<'_>, planned: &PlannedLimit, nth: u32, part: Option<u8>, values: impl Fn(Identity) -> V,
 ) -> String {

@@ -172,8 +172,7 @@ impl Engine {
 
     /// The notices after the one of number `after`: which limit began to refuse which key, and which has stopped.
     pub fn notices(&self, after: u64, now: Now) -> ReadNotices {
-        let (Now::Clock(now_us) | Now::Stated(now_us)) = now;
-        self.notices.read(after, now_us)
+        self.notices.read(after, now.us())
     }
 
     /// Bytes of all counters: exact, and constant.

@@ -124,8 +124,8 @@ impl Engine {
                 limits = limits.minus(plan.applicable.on_reports);
             }
         }
-        // The same code twice: without the loops over values for the common envelope, which has one value of each
-        // identity.
+        // One generic function, compiled twice: the common envelope has one value of each identity, and needs no loops
+        // over values.
         if may_have_several {
             preparer.fill_several(limits);
             request.is_step = filter.is_some();
@@ -138,9 +138,7 @@ impl Engine {
             self.count_once(request, stages, filter);
         }
     }
-}
 
-impl Engine {
     fn has_too_many_recipients(&self, identities: &Identities<'_>, filter: Option<&StageFilter>) -> bool {
         let most = self.max_recipients.saturating_sub(filter.map_or(0, |filter| filter.accepted));
         // Duplicates count once, and they are looked for only when there are enough with them.

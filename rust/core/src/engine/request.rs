@@ -66,8 +66,8 @@ pub(super) struct StageFilter {
     pub(super) in_flight: Stages,
     /// Whether only the client's name is new: statistics count nothing else again.
     pub(super) is_late: bool,
-    /// Whether the slots that an earlier step holds stay held.
-    pub(super) keeps_slots: bool,
+    /// Whether the permits that an earlier step took stay held.
+    pub(super) keeps_permits: bool,
     /// Whether an earlier step of this stage was counted by statistics.
     pub(super) is_counted: bool,
 }

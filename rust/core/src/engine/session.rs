@@ -7,13 +7,13 @@
 //! ```text
 //!  connection    asked before the first step, and again when the client's name comes late: then only the limits that
 //!                could not be asked before
-//!  HELO          asked once a name; the slot that the connection holds under a name is that of its latest name
+//!  HELO          asked once a name; the connection is held under its latest name
 //!  MAIL          begins a transaction, and ends an open one; a refusal of MAIL also refuses the RCPTs and the data
 //!                that a client sends without waiting for the reply (RFC 2920)
 //!  RCPT          asked only about recipients that are new in the transaction; a message counts once for each host
 //!  header        asks the limits on what the header says, before the size is known; a refusal ends the transaction
 //!  data          asks what is left, and ends the transaction, whatever the answer: the step that consults the actual
-//!                size releases its slots
+//!                size releases its permits
 //! ```
 //!
 //! **Repeats.** A server that is asked the same question twice passes on a name of the transaction, such as Postfix's
@@ -21,11 +21,11 @@
 //! ([`Session::repeated`]). Recipients need no name: an accepted one is never charged again. A refused step charged
 //! nothing, so it is simply asked again.
 //!
-//! **Without slots.** A server that does not learn when a client is gone must hold nothing for it
-//! ([`Session::without_slots`]): no in-flight limit is asked.
+//! **Without permits.** A server that does not learn when a client is gone must hold nothing for it
+//! ([`Session::without_permits`]): no in-flight limit is asked.
 //!
 //! A session stores no text: the caller keeps the envelope and passes all of it to each step. It stores keys: of at
-//! most [`NAMES`] HELO names, and, until the transaction ends, of the accepted recipients.
+//! most [`MOST_HELO_NAMES`] HELO names, and, until the transaction ends, of the accepted recipients.
 //!
 //! **Invariant.** A session holds only what one of its steps was admitted with. [`Session::close`] releases all of it,
 //! and after that nothing is held or charged. A client can send commands in any order, so each order has an answer.
@@ -52,7 +52,7 @@ use smallvec::SmallVec;
 use super::request::{Request, Room, StageFilter};
 use super::{Engine, transaction::Purpose};
 use crate::decision::{Decision, Refusal, Reply};
-use crate::diagnosis::samples::Message;
+use crate::diagnosis::samples::SampledMessage;
 use crate::identity::{Identities, Identity, Source, Sources};
 use crate::plan::{LimitSet, PlannedIdentity, PlannedLimit};
 use crate::policy::{Stage, Stages, reserved::OUT_OF_ORDER};
@@ -61,7 +61,7 @@ use crate::store::in_flight::Token;
 use crate::{envelope::Envelope, key::Key};
 
 /// HELO names that are remembered. Any further name is charged each time that it is used.
-const NAMES: usize = 8;
+const MOST_HELO_NAMES: usize = 8;
 
 /// Stages at which something can be held: connect, HELO and MAIL.
 const HOLDING: usize = Stage::Mail as usize + 1;
@@ -72,7 +72,7 @@ pub struct Session {
     /// The generation of the policy whose limits are in `asked`.
     generation: Option<u64>,
     /// Whether it holds nothing in flight.
-    is_without_slots: bool,
+    is_without_permits: bool,
     is_closed: bool,
     in_transaction: bool,
     /// Stages that ran in this connection and transaction.
@@ -83,9 +83,9 @@ pub struct Session {
     asked: [LimitSet; Stage::ALL.len()],
     /// The permits held, by the stage that took them.
     held: [SmallVec<[Token; 1]>; HOLDING],
-    /// HELO names; the latest one is `name`.
-    names: SmallVec<[Key; 1]>,
-    name: Option<Key>,
+    /// HELO names; the latest one is `helo_name`.
+    helo_names: SmallVec<[Key; 1]>,
+    helo_name: Option<Key>,
     /// The refusal of MAIL, which holds until the next MAIL or the end of the transaction.
     refused: Option<Decision>,
     declared: Option<u64>,
@@ -94,11 +94,11 @@ pub struct Session {
     /// Elements that a fan-out charged in this transaction: for its recipients they still count as new.
     fresh: SmallVec<[Candidates; 2]>,
     /// The message of the transaction, for samples.
-    message: Option<Message>,
+    message: Option<SampledMessage>,
     /// Engine time of the last check.
     at_us: u64,
     /// The name of the open transaction, if the server gave it one.
-    named: Option<Key>,
+    transaction_name: Option<Key>,
     /// The name of the named transaction that ended last, and the answer to its data.
     ended: Option<(Key, Decision)>,
 }
@@ -108,10 +108,11 @@ pub struct Session {
 pub struct Step {
     /// The answer.
     pub decision: Decision,
-    /// The receipt of its charge. For a RCPT, the charge is that of an envelope with `fresh` as its recipients.
+    /// The receipt of its charge. For a RCPT, the charge is that of an envelope with `new_recipients` as its
+    /// recipients.
     pub receipt: Receipt,
     /// The places of the recipients of a RCPT that were new in the transaction, each once.
-    pub fresh: SmallVec<[usize; 1]>,
+    pub new_recipients: SmallVec<[usize; 1]>,
 }
 
 /// What `refund` needs in addition to the envelope. The default is the receipt of a check that charged nothing.
@@ -157,8 +158,8 @@ impl Step {
 
 impl Session {
     /// A session that holds nothing in flight. In-flight limits are not asked.
-    pub fn without_slots() -> Self {
-        Self { is_without_slots: true, ..Self::default() }
+    pub fn without_permits() -> Self {
+        Self { is_without_permits: true, ..Self::default() }
     }
 
     /// The answer to MAIL or the data of this transaction, if it was given before and still holds.
@@ -167,19 +168,19 @@ impl Session {
         match (&self.ended, stage) {
             (Some((ended, answer)), Stage::Data) if *ended == key => Some(Step::without_receipt(answer.clone())),
             (Some((ended, _)), Stage::Mail) if *ended == key => Some(Step::default()),
-            (_, Stage::Mail) if self.in_transaction && self.named == Some(key) => Some(Step::default()),
+            (_, Stage::Mail) if self.in_transaction && self.transaction_name == Some(key) => Some(Step::default()),
             _ => None,
         }
     }
 
     /// Whether this is the name of another transaction than the one that MAIL began or tried to begin.
     pub fn is_other(&self, engine: &Engine, transaction: &[u8]) -> bool {
-        self.named != Some(engine.secret.text(transaction))
+        self.transaction_name != Some(engine.secret.text(transaction))
     }
 
     /// Names the transaction that the last MAIL began or tried to begin.
-    pub fn name(&mut self, engine: &Engine, transaction: &[u8]) {
-        self.named = Some(engine.secret.text(transaction));
+    pub fn name_transaction(&mut self, engine: &Engine, transaction: &[u8]) {
+        self.transaction_name = Some(engine.secret.text(transaction));
     }
 
     /// The connection is open: `known` contains the client. A repeated call asks nothing, unless the client's name has
@@ -208,20 +209,20 @@ impl Session {
             return Step::out_of_order(engine, Stage::Helo);
         }
         let name = engine.keys_of(known, Identity::HeloHost).first().copied();
-        if self.done.contains(Stage::Helo) && self.name == name {
+        if self.done.contains(Stage::Helo) && self.helo_name == name {
             return self.connect(engine, known, now);
         }
-        let is_known = name.is_some_and(|name| self.names.contains(&name));
+        let is_known = name.is_some_and(|name| self.helo_names.contains(&name));
         (self.done, self.again) = (self.done.without(Stage::Helo), self.again.without(Stage::Helo));
-        // A name is charged once, but holds its slots each time.
+        // A HELO name is charged once, but the connection is held under it each time.
         let applicable = &engine.plan.applicable;
         let rates = applicable.asked_at(Stages::default().with(Stage::Helo)).minus(applicable.in_flight);
         let without = if is_known { rates } else { LimitSet::default() };
         let filter = StageFilter { without, ..StageFilter::default() };
         let step = self.step(engine, known, Stage::Helo, now, filter);
         if step.decision.allowed() {
-            self.name = name;
-            self.names.extend(name.filter(|_| !is_known && self.names.len() < NAMES));
+            self.helo_name = name;
+            self.helo_names.extend(name.filter(|_| !is_known && self.helo_names.len() < MOST_HELO_NAMES));
         } else {
             engine.sample(known, &step.decision, self.at_us);
         }
@@ -247,9 +248,9 @@ impl Session {
         step
     }
 
-    /// RCPT, of one recipient or of several: all of `asked` or none. `known` contains the recipients that were accepted
-    /// before when [`Session::is_behind`].
-    pub fn rcpt(&mut self, engine: &Engine, known: &Envelope<'_>, asked: &[&[u8]], now: Now) -> Step {
+    /// RCPT, of one recipient or of several: all of `rcpt_to` or none. `known` contains the recipients that were
+    /// accepted before when [`Session::is_behind`].
+    pub fn rcpt(&mut self, engine: &Engine, known: &Envelope<'_>, rcpt_to: &[&[u8]], now: Now) -> Step {
         self.follow(engine);
         if !self.in_transaction {
             return self.without_transaction(engine, Stage::Rcpt);
@@ -261,24 +262,24 @@ impl Session {
                 return refused;
             }
         };
-        let (mut keys, mut fresh) = (HashSet::new(), SmallVec::<[usize; 1]>::new());
-        for (index, recipient) in asked.iter().enumerate() {
+        let (mut keys, mut new_recipients) = (HashSet::new(), SmallVec::<[usize; 1]>::new());
+        for (index, recipient) in rcpt_to.iter().enumerate() {
             let one = Envelope { rcpt_to: &[recipient], ..Envelope::default() };
             let key = engine.keys_of(&one, Identity::RcptAddress).first().copied();
             if key.is_some_and(|key| !self.recipients.contains(&key) && keys.insert(key)) {
-                fresh.push(index);
+                new_recipients.push(index);
             }
         }
-        if fresh.is_empty() {
+        if new_recipients.is_empty() {
             return Step::default().after(before, engine);
         }
-        let recipients: SmallVec<[&[u8]; 4]> = fresh.iter().map(|&index| asked[index]).collect();
+        let recipients: SmallVec<[&[u8]; 4]> = new_recipients.iter().map(|&index| rcpt_to[index]).collect();
         let envelope = Envelope { rcpt_to: &recipients, ..*known };
         let counts_hosts = engine.plan.limits.iter().any(PlannedLimit::counts_hosts_once);
         let hosts = if counts_hosts { engine.keys_of(&envelope, Identity::RcptHost) } else { SmallVec::new() };
         let counted = (0..).zip(&hosts).filter(|(_, host)| self.hosts.contains(host)).map(|(nth, _)| nth).collect();
-        let (fresh_elements, accepted) = (self.fresh.clone(), self.recipients.len());
-        let filter = StageFilter { hosts: counted, fresh: fresh_elements, accepted, ..StageFilter::default() };
+        let (fresh, accepted) = (self.fresh.clone(), self.recipients.len());
+        let filter = StageFilter { hosts: counted, fresh, accepted, ..StageFilter::default() };
         let step = self.run(engine, &envelope, Stage::Rcpt, now, filter).after(before, engine);
         engine.sample_more(&mut self.message, &envelope, &step.decision);
         if !step.decision.allowed() {
@@ -286,7 +287,7 @@ impl Session {
         }
         self.recipients.extend(keys);
         self.hosts.extend(hosts);
-        Step { fresh, ..step }
+        Step { new_recipients, ..step }
     }
 
     /// The end of the header, which `known` contains. A refusal is that of the whole message, and ends the transaction.
@@ -297,18 +298,18 @@ impl Session {
         }
         // The size is not known yet.
         let known = Envelope { size: None, ..*known };
-        let filter = StageFilter { keeps_slots: true, ..self.filter_of_data() };
+        let filter = StageFilter { keeps_permits: true, ..self.filter_of_data() };
         let step = self.step(engine, &known, Stage::Data, now, filter);
         engine.sample_more(&mut self.message, &known, &step.decision);
         if !step.decision.allowed() {
-            let named = self.named;
+            let name = self.transaction_name;
             self.reset(engine);
-            (self.refused, self.named) = (Some(step.decision.clone()), named);
+            (self.refused, self.transaction_name) = (Some(step.decision.clone()), name);
         }
         step
     }
 
-    /// Leaves out what the header was asked about before.
+    /// The filter of the data step: it leaves out the limits that the header step asked.
     fn filter_of_data(&self) -> StageFilter {
         let is_counted = self.done.contains(Stage::Data);
         let without = if is_counted { self.asked[Stage::Data as usize] } else { LimitSet::default() };
@@ -345,10 +346,10 @@ impl Session {
 
     /// Ends the transaction with the answer to its data.
     fn end(&mut self, engine: &Engine, answer: Decision) {
-        let named = self.named;
+        let name = self.transaction_name;
         self.reset(engine);
-        if let Some(named) = named {
-            self.ended = Some((named, answer));
+        if let Some(name) = name {
+            self.ended = Some((name, answer));
         }
     }
 
@@ -358,7 +359,7 @@ impl Session {
         self.in_transaction = false;
         self.refused = None;
         self.message = None;
-        self.named = None;
+        self.transaction_name = None;
         self.declared = None;
         self.recipients = HashSet::new();
         self.hosts = HashSet::new();
@@ -379,7 +380,7 @@ impl Session {
     }
 
     /// Notes that the client's name has become known. The next step asks the limits that could not be asked without it.
-    pub fn name_came(&mut self) {
+    pub fn client_name_came(&mut self) {
         self.again = self.done;
     }
 
@@ -449,19 +450,19 @@ impl Session {
         &mut self, engine: &Engine, envelope: &Envelope<'_>, stage: Stage, now: Now, mut filter: StageFilter,
     ) -> Step {
         let stages = Stages::default().with(stage);
-        if self.is_without_slots {
+        if self.is_without_permits {
             filter.without = filter.without.union(engine.plan.applicable.in_flight);
         }
-        let replaces = !filter.is_late && !filter.keeps_slots && stage != Stage::Rcpt;
+        let replaces = !filter.is_late && !filter.keeps_permits && stage != Stage::Rcpt;
         let held = &mut self.held[stage.min(Stage::Mail) as usize];
         let released = if replaces { std::mem::take(held) } else { SmallVec::new() };
-        let is_slot = matches!(stage, Stage::Connect | Stage::Mail) && !filter.is_late && !self.is_without_slots;
+        let takes_permit = matches!(stage, Stage::Connect | Stage::Mail) && !filter.is_late && !self.is_without_permits;
         let mut room = Room::kept();
         let mut identities = Identities::default();
         // Prepared as for a permit: then the in-flight limits are asked even while nothing is in flight.
         let (filtered, more) = (Some(&filter), Sources::default());
         engine.prepare_check(&mut identities, &mut room, envelope, stages, Purpose::Admit, filtered, more);
-        let holds = is_slot || stage <= Stage::Mail && room.request.stores.in_flight.held.limits != 0;
+        let holds = takes_permit || stage <= Stage::Mail && room.request.stores.in_flight.held.limits != 0;
         let purpose = if holds { Purpose::Admit } else { Purpose::Check };
         let (request, found) = (&room.request, &mut room.found);
         let mut outcome = engine.transact_releasing(request, found, now, purpose, &released, |_, _, _| ());

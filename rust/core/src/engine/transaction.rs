@@ -23,7 +23,7 @@ use crate::policy::{Mode, WhenFull};
 use crate::region::{Now, Region, Spot, prefetch};
 use crate::stats::value_of;
 use crate::store::fan_out::{look_up, make_known};
-use crate::store::in_flight::{HINT_US, Room, Token};
+use crate::store::in_flight::{HINT_US, RoomFound, Token};
 use crate::store::request::{Answer, Answers, Entry, Question, Request as Stores, Sightings};
 use crate::store::{Store, Verdict};
 
@@ -176,13 +176,15 @@ impl Engine {
             }
         }
         if !all_fit || request.access.is_some() {
-            self.weigh(request, region, found, outcome, all_fit);
+            self.find_refusal(request, region, found, outcome, all_fit);
         }
     }
 
-    /// Finds out what refuses, and until when.
+    /// Finds which limit or block refuses, and until when.
     #[inline(never)]
-    fn weigh(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome, all_fit: bool) {
+    fn find_refusal(
+        &self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome, all_fit: bool,
+    ) {
         if request.access.is_some() {
             self.add_access(request, region, found, outcome);
         }
@@ -198,7 +200,7 @@ impl Engine {
     /// Decides which elements this check notes, or would note. A note is for a message that only limits with `readmit`
     /// refuse: otherwise a sender that another limit holds back anyway could displace the notes of all others.
     fn decide_notes(&self, request: &Request, region: &Region, found: &mut Found, at_us: u64) {
-        let first = request.stores.entries.len() - found.stores.entries.len();
+        let first = found.stores.first_place(&request.stores);
         for &place in &found.near_limit {
             let answer = &found.stores.entries[place as usize - first];
             let planned = &self.plan.limits[usize::from(request.stores.entries[place as usize].limit)];
@@ -229,9 +231,9 @@ impl Engine {
     /// Asks the limits that would note their elements again, and notes none: their answers counted on a note.
     #[cold]
     fn do_without_notes(&self, request: &Request, region: &Region, found: &mut Found, at_us: u64) {
+        let first = found.stores.first_place(&request.stores);
         let Answers { entries: answers, sightings, reservations, .. } = &mut found.stores;
-        let first = request.stores.entries.len() - answers.len();
-        // What is too early for keys that compete for a slot, `until_all_fits` puts right.
+        // A wait may be too early when keys compete for a slot. `until_all_fits` corrects it.
         reservations.clear();
         for place in found.noting.drain(..) {
             let (entry, answer) = (&request.stores.entries[place as usize], &mut answers[place as usize - first]);
@@ -291,9 +293,9 @@ impl Engine {
         while refused.until_us < u64::MAX {
             let at_us = refused.until_us;
             let mut later = if is_shadow { None } else { self.longest_block(request, region, found, at_us) };
+            let first = found.stores.first_place(&request.stores);
             let Answers { entries: answers, sightings, reservations, .. } = &mut found.stores;
             reservations.clear();
-            let first = request.stores.entries.len() - answers.len();
             for (place, entry) in request.stores.entries.iter().enumerate() {
                 let answer = place.checked_sub(first).map_or(&Answer::FITS, |place| &answers[place]);
                 // Counts only fall, so a rate that fits continues to fit, unless keys of this check compete for free
@@ -338,7 +340,7 @@ impl Engine {
         capacity.find(region, wanted, &mut found.stores.rows);
         found.held = wanted.held.clone();
         for place in wanted.held.places() {
-            let Room { verdict, is_neighbour } =
+            let RoomFound { verdict, is_neighbour } =
                 capacity.consult(region, wanted, &found.stores.rows, place, outcome.at_us);
             found.held.neighbours |= u64::from(is_neighbour) << place;
             let Some(limit) = self.plan.capped_by[place].filter(|_| verdict != Verdict::Fits) else { continue };
@@ -431,7 +433,7 @@ impl Engine {
     /// Finds which of the entries near their limit, or above it, have a value without a name.
     #[cold]
     fn find_unnamed(&self, request: &Request, region: &Region, found: &mut Found) {
-        let first = request.stores.entries.len() - found.stores.entries.len();
+        let first = found.stores.first_place(&request.stores);
         for &place in &found.near_limit {
             let (entry, answer) =
                 (&request.stores.entries[place as usize], &found.stores.entries[place as usize - first]);

@@ -69,7 +69,7 @@ impl Exporter {
     }
 
     fn update(&mut self, engine: &Engine, now: Now) {
-        let (Now::Clock(now_us) | Now::Stated(now_us)) = now;
+        let now_us = now.us();
         let identities = slotted(&engine.stated_limits(), self.budget);
         self.slots.retain(|slots| identities.contains(&slots.identity));
         for identity in identities {

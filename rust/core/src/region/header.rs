@@ -103,6 +103,14 @@ pub enum Now {
     Stated(i64),
 }
 
+impl Now {
+    /// The time in microseconds since the Unix epoch, wherever it comes from.
+    pub fn us(self) -> i64 {
+        let (Self::Clock(us) | Self::Stated(us)) = self;
+        us
+    }
+}
+
 /// Engine time, and how far it is from the clock.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]

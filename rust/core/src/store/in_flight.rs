@@ -152,7 +152,7 @@ impl InFlight {
 
 /// Whether one limit has room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct RoomFound {
     /// The answer.
     pub verdict: Verdict,
     /// Whether there is room only because the sharer is a neighbour.
@@ -169,10 +169,12 @@ impl Capacity {
     }
 
     /// Whether one limit has room for what is wanted, whose rows were found.
-    pub fn consult(&self, region: &Region, wanted: &Wanted, rows: &[Option<Row>], limit: usize, at_us: u64) -> Room {
+    pub fn consult(
+        &self, region: &Region, wanted: &Wanted, rows: &[Option<Row>], limit: usize, at_us: u64,
+    ) -> RoomFound {
         let InFlight { cap, count, ref tiers, reserve, first, largest, .. } = self.limits[limit];
         let amount = self.amount(&wanted.held, limit);
-        let room = |verdict| Room { verdict, is_neighbour: false };
+        let room = |verdict| RoomFound { verdict, is_neighbour: false };
         if amount > largest {
             return room(Verdict::Never);
         }
@@ -205,7 +207,7 @@ impl Capacity {
         let has_room = |tier: &Tier| tier.own.neighbours.is_none_or(|place| within(held(place), tier.part, left));
         let is_neighbour =
             tiers.first().is_some_and(|tier| is_first(held(tier.own.held))) && tiers.iter().all(has_room);
-        if is_neighbour { Room { verdict: Verdict::Fits, is_neighbour } } else { full }
+        if is_neighbour { RoomFound { verdict: Verdict::Fits, is_neighbour } } else { full }
     }
 
     /// How much is held under one limit by the key that is wanted, whose rows were found.

@@ -263,10 +263,16 @@ impl Request {
 }
 
 impl Answers {
+    /// The place in the request of the first entry that was consulted: those before it bring nothing new, and fit.
+    #[inline(always)]
+    pub fn first_place(&self, request: &Request) -> usize {
+        request.entries.len().saturating_sub(self.entries.len())
+    }
+
     /// The entries that were consulted, each with its place in the request and its answer.
     #[inline(always)]
     pub fn consulted<'a>(&'a self, request: &'a Request) -> impl Iterator<Item = (usize, &'a Entry, &'a Answer)> {
-        let first = request.entries.len().saturating_sub(self.entries.len());
+        let first = self.first_place(request);
         (first..)
             .zip(request.entries[first..].iter().zip(&self.entries))
             .map(|(place, (entry, answer))| (place, entry, answer))
@@ -275,7 +281,7 @@ impl Answers {
     /// Adds an answer for each entry that was not consulted. Such an entry fits, since it brings nothing new. The
     /// memory was reserved before.
     pub fn fill(&mut self, request: &Request) {
-        let missing = request.entries.len().saturating_sub(self.entries.len());
+        let missing = self.first_place(request);
         self.entries.resize(request.entries.len(), Answer::FITS);
         self.entries.rotate_right(missing);
     }

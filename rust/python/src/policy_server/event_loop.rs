@@ -22,7 +22,7 @@ use socket2::{SockAddr, Socket};
 use throttle_core::delegation::{PolicyConnection, Wait};
 
 use super::PolicyServer;
-use super::steps::Steps;
+use super::dispatch::Dispatcher;
 
 /// The token of the waker. No descriptor has this number.
 pub(super) const WAKE: Token = Token(usize::MAX);
@@ -31,7 +31,7 @@ pub(super) const WAKE: Token = Token(usize::MAX);
 /// answers delay the others little.
 const READ_BYTES: usize = 1 << 12;
 
-/// The most sockets that one wait shows.
+/// The most sockets that one poll reports.
 const SHOWN_AT_ONCE: usize = 256;
 
 /// The most connections that a listening socket accepts in one turn.
@@ -40,8 +40,8 @@ const ACCEPTED_AT_ONCE: usize = 64;
 /// How long nothing is accepted after `accept` has failed, as it does with too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// The time between two looks at connections that wait for something.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the loop looks for connections that have waited too long.
+const LATE_CHECK: Duration = Duration::from_secs(1);
 
 /// How long the end waits for answers to be sent.
 const END: Duration = Duration::from_secs(2);
@@ -50,7 +50,7 @@ const END: Duration = Duration::from_secs(2);
 struct Client {
     socket: Socket,
     state: PolicyConnection,
-    /// Whether it waits for room for its answers, and not for requests.
+    /// Whether it waits for room to send its answers. Otherwise it waits for requests.
     is_sending: bool,
     /// Whether the client has said that it sends nothing more. What it has sent may still have to be read.
     is_shut: bool,
@@ -61,20 +61,20 @@ struct Client {
 #[derive(Debug)]
 pub(super) struct EventLoop<'a> {
     server: &'a PolicyServer,
-    steps: Steps<'a>,
+    dispatcher: Dispatcher<'a>,
     poll: Poll,
     /// Wakes the main thread of Python.
     wake: Socket,
     listeners: Vec<Socket>,
     /// When to accept again.
     accept_at: Option<Instant>,
-    /// Whether there were as many clients as there may be, and others may still wait.
+    /// Whether the server was full at the last `accept`, so clients may still wait.
     is_full: bool,
     /// By descriptor.
     clients: Vec<Option<Client>>,
     open: u64,
-    /// The sockets that may have something left, by descriptor.
-    again: Vec<usize>,
+    /// The sockets that may have more to read, by descriptor.
+    unfinished: Vec<usize>,
     buffer: Box<[u8]>,
     began: Instant,
     /// The seconds from the beginning to this turn.
@@ -89,7 +89,7 @@ impl<'a> EventLoop<'a> {
         }
         Ok(Self {
             server,
-            steps: Steps::new(server),
+            dispatcher: Dispatcher::new(server),
             poll,
             wake,
             listeners,
@@ -97,7 +97,7 @@ impl<'a> EventLoop<'a> {
             is_full: false,
             clients: Vec::new(),
             open: 0,
-            again: Vec::new(),
+            unfinished: Vec::new(),
             buffer: vec![0; READ_BYTES].into(),
             began: Instant::now(),
             at_s: 0,
@@ -105,33 +105,33 @@ impl<'a> EventLoop<'a> {
     }
 
     /// Answers until the server is stopped, and returns how many clients had not read their answers by then.
-    /// It turns at least once in `turn`.
+    /// It polls at least once in every `turn`.
     pub(super) fn run(mut self, turn: Duration) -> io::Result<u64> {
         let mut events = Events::with_capacity(SHOWN_AT_ONCE);
-        let mut look_at = self.began + LOOK;
+        let mut check_at = self.began + LATE_CHECK;
         let mut has_waited = false;
         while !self.server.is_stopped.load(Ordering::Acquire) {
             let now = self.turn(&mut events, turn)?;
             if self.accept_at.is_some_and(|at| at <= now) {
                 self.accept_at = None;
-                self.again.extend(self.listeners.iter().map(descriptor));
+                self.unfinished.extend(self.listeners.iter().map(descriptor));
             }
-            if look_at <= now {
+            if check_at <= now {
                 // A turn that is a second late or more comes after a stop: what clients have sent meanwhile is read
                 // before any of them is closed for lateness. Not twice in a row: a busy machine would close none.
-                has_waited = !has_waited && now >= look_at + LOOK;
+                has_waited = !has_waited && now >= check_at + LATE_CHECK;
                 if !has_waited {
-                    self.look();
+                    self.close_late();
                 }
-                look_at = now + LOOK;
+                check_at = now + LATE_CHECK;
             }
         }
         self.end(&mut events)
     }
 
-    /// Waits for at most so long, and serves the sockets that have something, each once.
+    /// Polls for at most `most`, and serves each socket that is ready once.
     fn turn(&mut self, events: &mut Events, most: Duration) -> io::Result<Instant> {
-        let most = if self.again.is_empty() { most } else { Duration::ZERO };
+        let most = if self.unfinished.is_empty() { most } else { Duration::ZERO };
         match self.poll.poll(events, Some(most)) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
             _ => {}
@@ -139,11 +139,11 @@ impl<'a> EventLoop<'a> {
         self.server.counts.turns.fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
         self.at_s = (now - self.began).as_secs();
-        let again = std::mem::take(&mut self.again);
+        let unfinished = std::mem::take(&mut self.unfinished);
         for event in events.iter() {
             self.serve(event.token().0, event.is_read_closed());
         }
-        for number in again {
+        for number in unfinished {
             if let Some(Some(client)) = self.clients.get_mut(number) {
                 client.is_queued = false;
             }
@@ -169,13 +169,13 @@ impl<'a> EventLoop<'a> {
     ///
     /// The connection is broken.
     fn exchange(&mut self, number: usize) -> io::Result<()> {
-        let Self { server, steps, wake, clients, again, buffer, at_s, .. } = self;
+        let Self { server, dispatcher, wake, clients, unfinished, buffer, at_s, .. } = self;
         let Some(Some(Client { socket, state, is_sending, is_shut, is_queued })) = clients.get_mut(number) else {
             return Ok(());
         };
         let mut queue = || {
             if !std::mem::replace(is_queued, true) {
-                again.push(number);
+                unfinished.push(number);
             }
         };
         if state.wait() == Wait::Read {
@@ -186,14 +186,14 @@ impl<'a> EventLoop<'a> {
                         queue();
                     }
                     let (answered, done) =
-                        state.receive(&buffer[..count], *at_s, |request| steps.take(request, *at_s, wake));
-                    steps.publish();
+                        state.receive(&buffer[..count], *at_s, |request| dispatcher.take(request, *at_s, wake));
+                    dispatcher.publish();
                     server.counts.requests.fetch_add(answered, Ordering::Relaxed);
                     if let Err(wrong) = done {
                         server.note_wrong(wake, &wrong);
                     }
                 }
-                // That it is shut was said of an earlier connection with this descriptor.
+                // The shutdown was reported for an earlier connection with this descriptor.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => *is_shut = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => queue(),
                 Err(error) => return Err(error),
@@ -211,7 +211,7 @@ impl<'a> EventLoop<'a> {
         if wait == Wait::Close {
             self.close(number);
         } else if (wait == Wait::Write) != *is_sending {
-            // It shows at once what there is already.
+            // Registering again reports at once what is ready already.
             *is_sending = wait == Wait::Write;
             let interest = if *is_sending { Interest::WRITABLE } else { Interest::READABLE };
             self.poll.registry().reregister(&mut SourceFd(&socket.as_raw_fd()), Token(number), interest)?;
@@ -249,7 +249,7 @@ impl<'a> EventLoop<'a> {
                 },
             }
         }
-        self.again.push(descriptor(&self.listeners[place]));
+        self.unfinished.push(descriptor(&self.listeners[place]));
     }
 
     fn add(&mut self, socket: Socket, peer: &SockAddr) -> io::Result<()> {
@@ -274,7 +274,7 @@ impl<'a> EventLoop<'a> {
             if self.is_full {
                 // Another client may have waited for this place.
                 self.accept_at = None;
-                self.again.extend(self.listeners.iter().map(descriptor));
+                self.unfinished.extend(self.listeners.iter().map(descriptor));
             }
         }
     }
@@ -285,8 +285,8 @@ impl<'a> EventLoop<'a> {
     }
 
     /// Closes connections that have waited too long, and forgets idle SMTP connections.
-    fn look(&mut self) {
-        self.steps.end_idle(self.at_s);
+    fn close_late(&mut self) {
+        self.dispatcher.end_idle(self.at_s);
         for number in 0..self.clients.len() {
             let Some(client) = &mut self.clients[number] else { continue };
             let is_late = client.state.is_late(self.at_s);

@@ -1,7 +1,7 @@
 //! `PolicyServer`: the class, and what its loop shares with the threads of Python.
 //!
 //! ```text
-//!  policy clients ──▶ event_loop ──PolicyConnection of the core──▶ steps ──▶ engine of a guard
+//!  policy clients ──▶ event_loop ──PolicyConnection of the core──▶ dispatch ──▶ engine of a guard
 //!                        │ counts, events, one byte to the main thread
 //!                        ▼
 //!                     threads of Python: log, metrics, reloads, signs of life
@@ -10,10 +10,10 @@
 //! Invariant: the loop takes Python's lock only for a guard whose clock is a Python callable, which `throttle serve`
 //! never makes. What it shares with Python is read and written within a few instructions, and bounded.
 
+mod dispatch;
 mod event_loop;
 #[cfg(target_os = "linux")]
 mod slice;
-mod steps;
 
 use std::num::NonZeroUsize;
 use std::os::fd::{FromRawFd, RawFd};
@@ -54,7 +54,7 @@ pub(crate) struct PolicyServer {
     events: Mutex<Events>,
 }
 
-/// What only the loop writes.
+/// Counters that only the loop writes.
 #[derive(Debug, Default)]
 struct Counts {
     turns: AtomicU64,
@@ -70,7 +70,7 @@ struct Counts {
 struct Events {
     waiting: Vec<Event>,
     /// Whether the main thread was woken for them.
-    is_told: bool,
+    is_woken: bool,
 }
 
 impl PolicyServer {
@@ -83,7 +83,7 @@ impl PolicyServer {
             Some((last, same, times)) if *last == event && *same == message => *times += 1,
             _ => events.waiting.push((event, message, 1)),
         }
-        if !std::mem::replace(&mut events.is_told, true) {
+        if !std::mem::replace(&mut events.is_woken, true) {
             let _ = wake.send(b"\0"); // it fails when many bytes wait: then the main thread is awake
         }
     }

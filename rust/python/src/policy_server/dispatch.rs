@@ -13,16 +13,16 @@ use crate::guard::Throttle;
 /// How long an SMTP connection without a question is kept: twice Postfix's `smtpd_timeout`, after which it hangs up.
 const SMTP_IDLE_SECONDS: u64 = 600;
 
-/// The SMTP connections that the guards are asked about, one table for each guard.
+/// Chooses the guard of a request, and keeps the SMTP connections of each guard.
 #[derive(Debug)]
-pub(super) struct Steps<'a> {
+pub(super) struct Dispatcher<'a> {
     server: &'a PolicyServer,
     smtp_connections: Vec<SmtpConnections>,
     was_asked: bool,
     is_under_stress: bool,
 }
 
-impl<'a> Steps<'a> {
+impl<'a> Dispatcher<'a> {
     pub(super) fn new(server: &'a PolicyServer) -> Self {
         let smtp_connections =
             server.guards.iter().map(|_| SmtpConnections::new(server.most_smtp_connections)).collect();

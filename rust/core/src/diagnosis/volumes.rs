@@ -59,7 +59,7 @@ pub(super) struct Estimate {
 
 /// The messages with one value, or those that reached one stage.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Share {
+pub(super) struct Volume {
     pub(super) recent: Estimate,
     pub(super) ordinary: Estimate,
     /// Of the recent ones, those that were refused, and those with a proven sender.
@@ -69,13 +69,13 @@ pub(super) struct Share {
 
 /// Counts of all values and stages.
 #[derive(Debug)]
-pub(super) struct Shares {
+pub(super) struct Volumes {
     /// By the number of the value.
-    pub(super) values: Vec<Share>,
+    pub(super) values: Vec<Volume>,
     /// By the stage that a message reached at least.
-    pub(super) stages: [Share; Stage::ALL.len()],
+    pub(super) stages: [Volume; Stage::ALL.len()],
     /// Messages that were refused, or whose sender is not proven.
-    pub(super) doubtful: Share,
+    pub(super) doubtful: Volume,
 }
 
 impl Corpus {
@@ -104,23 +104,23 @@ impl Corpus {
     }
 
     /// Counts the messages for which `is_counted` holds.
-    pub(super) fn shares(&self, is_counted: impl Fn(usize, &Message) -> bool) -> Shares {
-        let stages = [Share::default(); Stage::ALL.len()];
-        let values = vec![Share::default(); self.values.len()];
-        let mut shares = Shares { values, stages, doubtful: Share::default() };
+    pub(super) fn volumes(&self, is_counted: impl Fn(usize, &Message) -> bool) -> Volumes {
+        let stages = [Volume::default(); Stage::ALL.len()];
+        let values = vec![Volume::default(); self.values.len()];
+        let mut volumes = Volumes { values, stages, doubtful: Volume::default() };
         let compared = self.messages.iter().enumerate().filter(|(_, message)| message.period != Period::Louder);
         for (_, message) in compared.filter(|(place, message)| is_counted(*place, message)) {
             for &value in &message.values {
-                shares.values[value as usize].add(message);
+                volumes.values[value as usize].add(message);
             }
-            for stage in &mut shares.stages[..=message.reached as usize] {
+            for stage in &mut volumes.stages[..=message.reached as usize] {
                 stage.add(message);
             }
             if !message.is_proven || message.refused_by.is_some() {
-                shares.doubtful.add(message);
+                volumes.doubtful.add(message);
             }
         }
-        shares
+        volumes
     }
 }
 
@@ -138,7 +138,7 @@ impl Estimate {
     }
 }
 
-impl Share {
+impl Volume {
     fn add(&mut self, message: &Message) {
         if message.period == Period::Recent {
             self.recent.add(message.weight);
