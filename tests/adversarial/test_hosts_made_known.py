@@ -65,6 +65,30 @@ def test_hosts_that_were_used_once_are_charged_when_they_return(
     assert round(seen.share, 3) == 0.064
 
 
+def test_hosts_that_were_used_in_the_last_hour_are_charged_again_too(
+    innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
+) -> None:
+    """Below names that have settled, as fast as the limit lets them, until the flood begins."""
+    names = [
+        shot
+        for minutes in (200, 130)
+        for shot in flood(
+            lambda n: f"a@first.p{n}.mass.com",
+            networks(200),
+            count=200,
+            start_us=ATTACK_US - minutes * MINUTE_US,
+            span_us=30 * MINUTE_US,
+        )
+    ]
+    before = made_known(ATTACK_US - 57 * MINUTE_US, 57 / 60, None, count=57 * 200)
+    attack = flood(lambda n: f"a@x{n}.p{n % 200}.mass.com", networks(200))
+    seen = run(innocents, names + before + attack, rng)
+    write_down("hosts of one domain, 11,400 of them used once in the last hour", seen)
+    assert seen.lost == {}
+    assert abs(seen.admitted - held(attack, FRESH)) <= 20
+    assert round(seen.share, 3) == 0.064
+
+
 def named(name: Callable[[int, str], str], host: str, n: int) -> str:
     """The sender of the nth message."""
     return name(n, host.format(n))

@@ -32,7 +32,7 @@ DISTURBERS = Path(__file__).with_name("disturbers.py")
 BYSTANDER = Path(__file__).with_name("bystander.py")
 A_SECOND = 200
 MOST_RATIO = 1.2
-MOST_OF_A_CORE = 0.15
+MOST_OF_A_CORE = 0.1
 """What the service may spend on its answers to the disturbers."""
 
 

@@ -26,8 +26,8 @@
 //!            then, once for all limits that share the seen set, every element and every part becomes known
 //! ```
 //!
-//! **When.** A limit may charge an element again with its second admission, or with each message until it has
-//! returned ([`Charge`]). Then an element counts as new from an earlier time on than the one at which it is forgotten; all else
+//! **When.** A limit may charge an element again with its second admission, or with each message until it has returned
+//! ([`Charge`]). Then an element counts as new from an earlier time on than the one at which it is forgotten; all else
 //! is the same. A limit that counts recipients charges the price once for each. Its look-up may be *fresh*: the element
 //! became known at an earlier step of the same transaction, and still counts as new.
 //!
@@ -49,6 +49,8 @@
 //!
 //! **Dropped.** A part that settles by being known for `settle`: 250 names that were each used once, an hour before,
 //! then admit 13.5 % of a flood below them; with this rule 0.9 %.
+//! **Dropped.** Charging an element once more only when it comes back after an hour: of a flood from hosts that were each
+//! used once in the last hour, 38 % passed; with the second admission charged, 6.4 %.
 //! **Dropped.** Notes of a sender's organisation with each recipient: a flood that tries again does so for the same
 //! recipient, so that costs it nothing more, and the limit could refuse only at RCPT.
 //! **Dropped.** Charging by changed HyperLogLog registers: an element that changes none passes free, and 82 % of a

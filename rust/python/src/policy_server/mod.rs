@@ -127,9 +127,10 @@ impl PolicyServer {
         let owned = |fd| unsafe { Socket::from_raw_fd(fd) };
         let (listeners, wake) = (listeners.into_iter().map(owned).collect(), owned(wake));
         Ok(py.detach(|| {
+            let event_loop = EventLoop::new(self, poll, listeners, wake)?;
             #[cfg(target_os = "linux")]
             slice::shorten();
-            EventLoop::new(self, poll, listeners, wake)?.run(turn)
+            event_loop.run(turn)
         })?)
     }
 
