@@ -49,8 +49,8 @@
 //!
 //! **Dropped.** A part that settles by being known for `settle`: 250 names that were each used once, an hour before,
 //! then admit 13.5 % of a flood below them; with this rule 0.9 %.
-//! **Dropped.** Charging an element once more only when it comes back after an hour: of a flood from hosts that were each
-//! used once in the last hour, 38 % passed; with the second admission charged, 6.4 %.
+//! **Dropped.** Charging an element once more only when it comes back after an hour: of a flood from hosts that were
+//! each used once in the last hour, 38 % passed; with the second admission charged, 6.4 %.
 //! **Dropped.** Notes of a sender's organisation with each recipient: a flood that tries again does so for the same
 //! recipient, so that costs it nothing more, and the limit could refuse only at RCPT.
 //! **Dropped.** Charging by changed HyperLogLog registers: an element that changes none passes free, and 82 % of a
