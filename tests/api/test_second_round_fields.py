@@ -102,12 +102,14 @@ def test_until_return_lets_nothing_return_that_is_refused() -> None:
 
 def test_with_settle_an_element_returns_after_that_time() -> None:
     clock = ManualClock(REAL)
-    pace = guard(fan(charge="twice", settle="2 hours"), clock=clock)
+    pace = guard(fan("9/minute", charge="until-return", settle="2 hours"), clock=clock)
     assert passed(pace, "h0") == [True]
     clock.advance(HOUR)
-    assert only(pace, host("h0")).adds == 0
-    clock.advance(HOUR)
+    assert passed(pace, "h0") == [True]
     assert only(pace, host("h0")).adds == 1
+    clock.advance(HOUR)
+    assert passed(pace, "h0") == [True]
+    assert only(pace, host("h0")).adds == 0
 
 
 @pytest.mark.parametrize("fields", [{"charge": "twice"}, {"warm_up": "1 hour"}])

@@ -65,7 +65,7 @@ def test_an_organisation_that_is_deferred_cold_is_not_when_it_was_learned(
 def test_an_element_is_as_old_as_it_was_and_forgotten_in_its_time(tmp_path: Path) -> None:
     learned(tmp_path / "known", quiet_day())
     end = START + 2 * HOSTS * 60 / 14
-    for days, deferred in ((6.9, 0), (7.1, 400)):
+    for days, deferred in ((7.9, 0), (8.1, 400)):
         at = end + days * DAY
         guard = Throttle(clock=ManualClock(at), learned=tmp_path / "known")
         last = [mail(at, f"mx{n}.{ORGANISATION}", n) for n in range(HOSTS - 600, HOSTS)]  # seen in the log's last hour
