@@ -1,8 +1,7 @@
 """Hosts that were made known over hours, each used once in the flood, and names prepared under each trust at once.
 
-Gain: 6.4 % (`org-fresh`: 800 at once and 220 a minute for hosts that are new or that return). Whoever keeps each
-host warm, with a second message an hour after its first, has them free: that takes twice as long and is listed in
-docs/algorithms.md. Names that were used once have no allowance of their own: 0.9 % under each trust. Those that were
+Gain: 6.4 % (`org-fresh`: 800 at once and 220 a minute, for the first message of a host and for its second). Hosts that
+were used twice before the flood are free in it. To prepare them takes twice as long; docs/algorithms.md lists it. Names that were used once have no allowance of their own: 0.9 % under each trust. Those that were
 used twice have one, 6.4 % under each trust; a host that was admitted as claimed is known when it comes as proven.
 Preparation for five hours does not make the memory forget a provider's proven tenants.
 """
@@ -94,10 +93,11 @@ def named(name: Callable[[int, str], str], host: str, n: int) -> str:
     return name(n, host.format(n))
 
 
+#: How many times each name was used before, and whether each host of the flood comes as claimed and as proven.
 PREPARED = {
-    "prepared an hour before": 1,
-    "used twice before, an hour apart": 2,
-    "used twice before, an hour apart; each host comes as claimed and as proven": 2,
+    "prepared an hour before": (1, False),
+    "used twice before, an hour apart": (2, False),
+    "used twice before, an hour apart; each host comes as claimed and as proven": (2, True),
 }
 
 
@@ -110,13 +110,13 @@ def test_names_prepared_under_each_trust_have_an_allowance_each(
         "proven": (lambda n, host: f"a@{host}.p{n % 250}.mass.com", "pass"),
         "unlisted": (lambda n, host: f"a@{host}.p{n % 250}.mass.invalid", None),
     }
-    has_hosts_of_both = prepared.endswith("proven")
+    uses, has_hosts_of_both = PREPARED[prepared]
     before: list[Shot] = []
     attack: list[Shot] = []
     sort_at: dict[int, str] = {}
     for number, (sort, (name, spf)) in enumerate(sorts.items()):
         first, fresh = partial(named, name, "first"), partial(named, name, "x{}" + sort * (not has_hosts_of_both))
-        for use in range(PREPARED[prepared]):
+        for use in range(uses):
             start_us = ATTACK_US - (75 - 61 * use) * MINUTE_US
             before += flood(first, networks(200), count=250, start_us=start_us, span_us=12 * MINUTE_US, spf=spf)
         # a microsecond apart, so that the moment tells which sort was admitted
@@ -131,7 +131,7 @@ def test_names_prepared_under_each_trust_have_an_allowance_each(
     assert seen.losers <= {"internal names"}
     assert len(sort_at) == len(attack)
     admitted = Counter(sort_at[at_us] for at_us in seen.admitted_at)
-    if PREPARED[prepared] == 1:
+    if uses == 1:
         assert max(admitted.values()) <= 0.066 * 13_333
         return
     allowance = held(attack[::3], FRESH)

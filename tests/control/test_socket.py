@@ -10,8 +10,8 @@ import random
 import re
 import socket
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -224,45 +224,61 @@ def test_eight_clients_are_served_and_the_ninth_is_told_so(running: Running) -> 
         one.close()
 
 
-@as_root
-def test_members_of_the_group_leave_room_for_root(group_running: Running) -> None:
-    group = group_running.server._rights.group_id
-    assert group is not None
+@contextmanager
+def beside_a_member(running: Running, begin: Callable[[], Callable[[], str]]) -> Iterator[Future[str]]:
+    """During the block, what `begin` has begun goes on in a process of a member of the group.
 
-    heard, held = os.pipe()
+    After it, the result is what the function returned that `begin` had returned.
+    """
+    group = running.server._rights.group_id
+    assert group is not None
+    heard, begun = os.pipe()
     end, over = os.pipe()
 
-    def hold() -> str:
-        told = []
-        for client in [group_running.connect() for _ in range(12)]:
+    def member() -> str:
+        stop = begin()
+        os.write(begun, b"begun")
+        os.close(over)
+        os.read(end, 1)
+        return stop()
+
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(as_user, NOBODY, [group], member)
+        try:
+            assert os.read(heard, 5) == b"begun"
+            yield result
+        finally:
+            os.close(over)
+    for pipe in (heard, begun, end):
+        os.close(pipe)
+
+
+@as_root
+def test_members_of_the_group_leave_room_for_root(group_running: Running) -> None:
+    def hold() -> Callable[[], str]:
+        told, clients = [], [group_running.connect() for _ in range(12)]
+        for client in clients:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 client.sendall(b'{"verb": "status"}\n')
             told.append("ok" if answer(client)["ok"] else "refused")
-        os.write(held, b"held")
-        os.close(over)
-        os.read(end, 1)
-        return " ".join(told)
 
-    with ThreadPoolExecutor(1) as pool:
-        told = pool.submit(as_user, NOBODY, [group], hold)
-        assert os.read(heard, 4) == b"held"
-        with ControlClient(group_running.path) as client:
-            assert client.ask("status"), "while the member holds what he can"
-        os.close(over)
-        assert told.result() == "ok ok " + " ".join(["refused"] * 10)
-    for pipe in (heard, held, end):
-        os.close(pipe)
+        def stop() -> str:
+            for client in clients:  # they were open until now
+                client.close()
+            return " ".join(told)
+
+        return stop
+
+    with beside_a_member(group_running, hold) as told, ControlClient(group_running.path) as client:
+        assert client.ask("status"), "while the member holds what he can"
+    assert told.result() == "ok ok " + " ".join(["refused"] * 10)
 
 
 @as_root
 def test_members_who_connect_in_a_loop_keep_nobody_out(group_running: Running) -> None:
     """Fifty threads keep every place of the queue taken."""
-    group = group_running.server._rights.group_id
-    assert group is not None
-    heard, held = os.pipe()
-    end, over = os.pipe()
 
-    def connect_in_a_loop() -> str:
+    def connect_in_a_loop() -> Callable[[], str]:
         is_over = threading.Event()
 
         def connect() -> None:
@@ -273,26 +289,20 @@ def test_members_who_connect_in_a_loop_keep_nobody_out(group_running: Running) -
         threads = [threading.Thread(target=connect) for _ in range(50)]
         for thread in threads:
             thread.start()
-        os.write(held, b"held")
-        os.close(over)
-        os.read(end, 1)
-        is_over.set()
-        for thread in threads:
-            thread.join()
-        return ""
 
-    with ThreadPoolExecutor(1) as pool:
-        looping = pool.submit(as_user, NOBODY, [group], connect_in_a_loop)
-        assert os.read(heard, 4) == b"held"
-        try:
-            for _ in range(20):
-                with ControlClient(group_running.path) as client:
-                    assert client.ask("status")
-        finally:
-            os.close(over)
-            looping.result()
-    for pipe in (heard, held, end):
-        os.close(pipe)
+        def stop() -> str:
+            is_over.set()
+            for thread in threads:
+                thread.join()
+            return "stopped"
+
+        return stop
+
+    with beside_a_member(group_running, connect_in_a_loop) as stopped:
+        for _ in range(20):
+            with ControlClient(group_running.path) as client:
+                assert client.ask("status")
+    assert stopped.result() == "stopped"
 
 
 def test_clients_that_say_nothing_or_never_read_are_dropped(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,8 @@
 
     python -m integrations.witness PORT ASKED UNASKED
 
-It sends over so many connections, of which the service is asked about the first and not about the others, until its
-standard input ends, and prints all waits as JSON.
+It sends over ASKED connections about which Postfix asks the service, and over UNASKED others about which it does not.
+When its standard input ends, it prints all waits as JSON.
 """
 
 from __future__ import annotations
