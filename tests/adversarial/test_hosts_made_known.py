@@ -1,9 +1,10 @@
 """Hosts that were made known over hours, each used once in the flood, and names prepared under each trust at once.
 
 Gain: 6.4 % (`org-fresh`: 800 at once and 220 a minute, for the first message of a host and for its second). Hosts that
-were used twice before the flood are free in it. To prepare them takes twice as long; docs/algorithms.md lists it. Names that were used once have no allowance of their own: 0.9 % under each trust. Those that were
-used twice have one, 6.4 % under each trust; a host that was admitted as claimed is known when it comes as proven.
-Preparation for five hours does not make the memory forget a provider's proven tenants.
+were used twice before the flood are free in it. To prepare them takes twice as long; docs/algorithms.md lists it.
+Names that were used once have no allowance of their own: 0.9 % under each trust. Those that were used twice have one,
+6.4 % under each trust; a host that was admitted as claimed is known when it comes as proven. Preparation for five hours
+does not make the memory forget a provider's proven tenants.
 """
 
 from __future__ import annotations

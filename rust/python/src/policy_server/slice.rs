@@ -1,11 +1,11 @@
 //! A short slice of the processor for the thread that answers policy clients.
 //!
-//! On a busy processor a thread that wakes waits until the running one has used up its slice, some milliseconds. Linux 6.12
-//! and later let the thread with the shorter slice go first; its share of the processor stays the same. Older kernels
-//! take the number and ignore it.
+//! On a busy processor a thread that wakes waits until the running one has used up its slice, some milliseconds. Linux
+//! 6.12 and later let the thread with the shorter slice go first; its share of the processor stays the same. Older
+//! kernels take the number and ignore it.
 //!
-//! **Measured** once on two idle cores, in five alternating runs of 15 s with hostile clients of the control socket: one
-//! request in a thousand took more than 2.1 ms without it, and 0.9 ms with it; without such clients 0.8 ms.
+//! **Measured** once on two idle cores, in five alternating runs of 15 s with hostile clients of the control socket:
+//! one request in a thousand took more than 2.1 ms without it, and 0.9 ms with it; without such clients 0.8 ms.
 
 use std::mem::{size_of, zeroed};
 
