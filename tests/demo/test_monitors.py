@@ -66,9 +66,11 @@ def test_a_real_alertmanager_tells_the_name_and_prometheus_grows_only_by_the_nai
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("reads_after", ["", "wait $!\n"], ids=["a zombie", "waited for"])
 def test_a_program_that_ends_at_once_is_reported_with_what_it_said_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reads_after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(monitors, "_KEEPER", monitors._KEEPER.replace("read -r _", f"{reads_after}read -r _"))
     (temporary := tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     found = {"Prometheus": program(tmp_path / "one", "no"), "Alertmanager": program(tmp_path / "other", "no cluster")}

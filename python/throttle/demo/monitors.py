@@ -103,7 +103,7 @@ class Server:
 
     def __enter__(self) -> Self:
         if self._keeper.stdout is not None:
-            self._process = psutil.Process(int(self._keeper.stdout.readline()))
+            self._pid = int(self._keeper.stdout.readline())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -112,7 +112,7 @@ class Server:
 
     def get(self, path: str, **parameters: str) -> Any:
         """Returns the answer to an HTTP request as JSON; None while there is none."""
-        self._check()
+        self._running()
         try:
             url = f"http://{self.address}{path}?{urllib.parse.urlencode(parameters)}"
             with open_url(url, timeout=ANSWER_SECONDS) as response:
@@ -122,13 +122,15 @@ class Server:
 
     def resident_bytes(self) -> int:
         """Resident memory."""
-        self._check()
-        return int(self._process.memory_info().rss)
+        return int(self._running().memory_info().rss)
 
-    def _check(self) -> None:
-        if self._process.status() == psutil.STATUS_ZOMBIE:
-            log = (Path(self._home.name) / "log").read_text(encoding="utf-8", errors="replace").strip()
-            raise ChildFailedError(f"{self.name} ended; --no-prometheus does without; it said: {log[-2000:]}")
+    def _running(self) -> psutil.Process:
+        with contextlib.suppress(psutil.NoSuchProcess):  # the shell may have waited for it already
+            process = psutil.Process(self._pid)
+            if process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        log = (Path(self._home.name) / "log").read_text(encoding="utf-8", errors="replace").strip()
+        raise ChildFailedError(f"{self.name} ended; --no-prometheus does without; it said: {log[-2000:]}")
 
 
 class Webhook:
