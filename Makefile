@@ -10,7 +10,7 @@ BENCH ?= full
 # of the Rust benchmarks: `test` builds them sooner, for those who only want to see that they run
 PROFILE ?= bench
 FUZZ  ?= $(patsubst rust/fuzz/fuzz_targets/%.rs,%,$(wildcard rust/fuzz/fuzz_targets/*.rs))
-FOR   ?= 60
+FOR   ?= $(if $(filter soak,$(MAKECMDGOALS)),600,60)
 UNDER ?= 12 13 14
 # the last line has the libraries of Exim, which conflicts with Postfix and is only unpacked
 SERVERS := postfix systemd libmilter-dev python3-dev sasl2-bin libsasl2-modules prometheus prometheus-alertmanager \
@@ -54,7 +54,7 @@ test: $(VENV)/.ready-test ## Rust tests, documentation tests, Python tests, unde
 	@cargo test $(CORE) --doc
 	@$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
 
-soak: ## the same tests and those of minutes under new seeds, FOR=60 seconds; prints how to repeat a failure; ARGS go to pytest
+soak: ## the same tests and those of minutes under new seeds, FOR=600 seconds; prints how to repeat a failure; ARGS go to pytest
 	@$(need_rust)
 	@$(if $(filter servers,$(SOAKED)),$(call install,$(SERVERS)))
 	@$(MAKE) --no-print-directory $(VENV)/.ready-$(SOAKED)

@@ -81,7 +81,7 @@ def soak(part: str, seed: int, seconds: float, arguments: list[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--for", dest="seconds", type=float, default=60)
+    parser.add_argument("--for", dest="seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, help="of the first round; later rounds draw theirs")
     asked, arguments = parser.parse_known_args()
     until, rounds, seed = time.time() + asked.seconds, 0, asked.seed
