@@ -77,6 +77,7 @@ bench: $(VENV)/.ready-test ## Rust and Python benchmarks, peers side by side; BE
 	@$(PY) benches/fresh_senders.py $(if $(filter short,$(BENCH)),--count 1000000)
 	@$(PY) benches/reload.py $(if $(filter short,$(BENCH)),--reloads 1)
 	@$(PY) benches/exported_series.py $(if $(filter short,$(BENCH)),--count 100000)
+	@$(PY) benches/guarded_metrics.py $(if $(filter short,$(BENCH)),--invented 20000 --rounds 20)
 
 servers: ## tests with real mail servers, as root: installs Debian's packages; ARGS go to pytest
 	@$(call install,$(SERVERS))

@@ -1,9 +1,9 @@
 """What 100,000 invented label values do to a counter: prometheus_client's, OpenTelemetry's, and the guarded one.
 
-    python benches/guarded_metrics.py [--invented 100000] [--json]
+    python benches/guarded_metrics.py [--invented 100000] [--rounds 60] [--json]
 
 First an application counts under each invented value once, then 1,000 times under each of three ordinary ones. The
-table has what is exported afterwards, what it costs, and the time of an update, as the best of 60 rounds by turns:
+table has what is exported afterwards, what it costs, and the time of an update, as the best of many rounds by turns:
 
     visible     of the three ordinary values, those that are exported with their name; and the least of their counts
     total       the sum of all exported values, beside that of all updates
@@ -14,7 +14,7 @@ table has what is exported afterwards, what it costs, and the time of an update,
     fresh       `labels(value).inc()` of values that nobody has seen before
 
 OpenTelemetry has no handles. Its export is a collection into memory, without a text.
-It passes no verdict: the reader compares the numbers.
+The exit code is 1 when GuardedCounter exceeds a bound of `bounds`.
 """
 
 from __future__ import annotations
@@ -51,6 +51,12 @@ ORDINARY = ("a.example.com", "b.example.com", "c.example.com")
 EACH = 1_000
 ROUNDS = 60
 UPDATES = 2_000
+
+MOST_SERIES = 100
+LEAST_SHOWN = 0.95
+MOST_PEAK_BYTES = 500_000
+MOST_TIMES = 1.5
+"""An update against the `labels(value).inc()` of prometheus_client; of a fresh value, against that of a fresh value."""
 
 
 class Subject(ABC):
@@ -145,7 +151,7 @@ def flooded(subject: Subject, invented: int) -> None:
             subject.add(value)
 
 
-def times(kinds: list[type[Subject]]) -> dict[str, list[float]]:
+def times(kinds: list[type[Subject]], rounds: int) -> dict[str, list[float]]:
     """Nanoseconds of an update by name: labels, handle, the same two of a value without a name, fresh."""
     ways: dict[str, list[Callable[[], object] | None]] = {}
     for kind in kinds:
@@ -170,7 +176,7 @@ def times(kinds: list[type[Subject]]) -> dict[str, list[float]]:
         nameless = [unnamed, subject.handle("h150.sandbox.example.org")] if kind is Guarded else [None, None]
         ways[kind.name] = [ordinary, handle, *nameless, unseen]
     best = {name: [nan] * len(of) for name, of in ways.items()}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for way in range(5):
             for name, of in ways.items():
                 update = of[way]
@@ -210,17 +216,36 @@ def measured(kind: type[Subject], invented: int, ns: list[float]) -> Row:
     )
 
 
+def bounds(ours: Row, theirs: Row) -> dict[str, bool]:
+    """Returns what must be true of GuardedCounter, and whether it is."""
+    updates = (ours.labels_ns, ours.handle_ns, ours.unnamed_ns, ours.unnamed_handle_ns)
+    return {
+        f"all {len(ORDINARY)} ordinary values are visible, each with {LEAST_SHOWN:.0%} of its updates or more": (
+            ours.visible == len(ORDINARY) and LEAST_SHOWN * EACH <= ours.least <= EACH
+        ),
+        "the total is exact": ours.total == ours.updates,
+        f"at most {MOST_SERIES} series": ours.series <= MOST_SERIES,
+        f"at most {MOST_PEAK_BYTES / 1e6:g} MB, however many values are invented": ours.peak_bytes <= MOST_PEAK_BYTES,
+        f"an update takes at most {MOST_TIMES:g} times prometheus_client's labels(value).inc()": (
+            max(updates) <= MOST_TIMES * theirs.labels_ns and ours.fresh_ns <= MOST_TIMES * theirs.fresh_ns
+        ),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--invented", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     kinds: list[type[Subject]] = [Plain, *([OpenTelemetry] if otel is not None else []), Guarded]
-    ns = times(kinds)
+    ns = times(kinds, arguments.rounds)
     rows = [measured(kind, arguments.invented, ns[kind.name]) for kind in kinds]
+    ours, theirs = rows[-1], rows[0]
+    held = bounds(ours, theirs)
     if arguments.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
-        return
+        sys.exit(not all(held.values()))
     packages = ["prometheus_client", *(["opentelemetry-sdk"] if otel is not None else [])]
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     print(f"{versions}, Python {platform.python_version()}, {platform.machine()}")
@@ -238,7 +263,6 @@ def main() -> None:
         updates = (row.labels_ns, row.handle_ns, row.unnamed_ns, row.unnamed_handle_ns, row.fresh_ns)
         shown = "".join("       –" if isnan(ns) else f"{ns:8,.0f}" for ns in updates)
         print(f"{row.name:18}{shown}" + (f"{row.text_bytes / 1e3:9,.0f} kB" if row.text_bytes else f"{'–':>12}"))
-    ours, theirs = rows[-1], rows[0]
     print("\nGuardedCounter's time as a multiple of prometheus_client's:")
     print(f"  a value with a name     labels {ours.labels_ns / theirs.labels_ns:.2f}", end="  ")
     print(f"handle {ours.handle_ns / theirs.handle_ns:.2f}")
@@ -247,6 +271,10 @@ def main() -> None:
     print(f"  a fresh value           labels {ours.fresh_ns / theirs.fresh_ns:.2f}")
     if otel is None:
         print("OpenTelemetry is not installed: pip install 'mailthrottle[bench]'", file=sys.stderr)
+    print()
+    for bound, holds in held.items():
+        print(f"{'holds' if holds else 'SHORT'}  {bound}")
+    sys.exit(not all(held.values()))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -152,7 +153,7 @@ def test_a_million_unique_senders_add_no_series_and_the_text_stays_short_and_qui
         assert series(texts[-1]) - names == before
         assert 16 <= len(names) <= 16 * 8
         assert len(texts[-1]) <= MOST_BYTES
-        assert min(seconds) <= MOST_SECONDS, "the least, since others use the machine of a test, too"
+        assert statistics.median(seconds) <= MOST_SECONDS
 
 
 def timed_render(pace: Throttle, openmetrics: bool) -> tuple[bytes, float]:

@@ -12,10 +12,12 @@ import socket
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from throttle.cli import top
 from throttle.control import MOST_REQUEST_BYTES
 from throttle.control.client import ControlClient, ControlError
 from throttle.control.verbs import VERBS, Verb
@@ -317,6 +319,14 @@ def test_clients_that_say_nothing_or_never_read_are_dropped(running: Running, mo
             never_reads.sendall(b'{"verb": "status"}\n' * 100_000)
     with ControlClient(running.path) as asking:
         assert asking.ask("list") == [{"policy": "", "entries": []}]
+
+
+def test_top_asks_again_over_a_new_connection_when_its_interval_is_longer_than_the_idle_time(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve_control, "IDLE_SECONDS", 0.1)
+    looks = top._looks(running.path, {}, 0.5)
+    assert not any(isinstance(look, str) for look in islice(looks, 3)), "a text is what is wrong"
 
 
 HOSTILE = [

@@ -70,20 +70,25 @@ def command(
 
 
 def _looks(control: str, fields: dict[str, Any], interval: float) -> Iterator[list[answers.Top] | str]:
-    """What the service tells, at each interval. A service that is started again is asked again."""
+    """What the service tells, at each interval.
+
+    A service that is started again is asked again, and so is one that has closed a connection which was idle too long.
+    """
     first = True
     while True:
+        was_answered = False
         try:
             with ControlClient(control) as service:
                 while True:
                     yield service.ask("top", **fields)
-                    first = False
+                    first, was_answered = False, True
                     time.sleep(interval)
         except ControlError as error:
             if first:
                 fail(error)
-            yield str(error)
-            time.sleep(interval)
+            if not was_answered:
+                yield str(error)
+                time.sleep(interval)
 
 
 WIDE = 100
