@@ -51,7 +51,7 @@ fn notes<'a>(observer: &'a Stats, mut region: Region, pace_us: u64) -> Box<dyn F
     Box::new(move || {
         for _ in 0..BATCH {
             number += 1;
-            observer.note(&mut region, &seen(number), true, number * pace_us);
+            observer.note(&mut region, &seen(number), |_, _, _| 0, true, number * pace_us);
         }
     })
 }
@@ -65,7 +65,7 @@ fn main() {
         let busy = || {
             let (mut region, _) = self::observer(layout);
             for number in 0..64 {
-                observer.enter(&mut region, &[newcomer(number)], &seen(number), true);
+                observer.enter(&mut region, &[newcomer(number)], &seen(number), |_, _, _| 0, true);
             }
             region
         };
@@ -91,7 +91,13 @@ fn main() {
                 Box::new(|| {
                     (0..BATCH).for_each(|_| {
                         *entered += 1;
-                        observer.enter(&mut crowded, &[newcomer(64 + *entered)], &seen(64 + *entered), true);
+                        observer.enter(
+                            &mut crowded,
+                            &[newcomer(64 + *entered)],
+                            &seen(64 + *entered),
+                            |_, _, _| 0,
+                            true,
+                        );
                     })
                 }),
             ),
@@ -111,7 +117,7 @@ fn main() {
         for turn in 0..rounds() as u64 {
             black_box(elsewhere.iter().sum::<u64>());
             let start = Instant::now();
-            observer.note(&mut region, &[], true, turn * PANE_US);
+            observer.note(&mut region, &[], |_, _, _| 0, true, turn * PANE_US);
             times.push(start.elapsed());
         }
         times.sort_unstable();

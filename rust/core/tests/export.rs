@@ -102,6 +102,55 @@ fn busy_ordinary_senders_leave_a_name_for_the_flooder() {
 }
 
 #[test]
+fn a_flood_of_an_hour_shows_its_new_elements_at_each_scrape() {
+    let engine = engine(POLICY, 4 * MIB);
+    let mut exporter = Exporter::new(Budget::default());
+    let (mut at, mut host) = (MINUTE_US, 0u64);
+    for scrape in 0..240 {
+        for _ in 0..1_500 {
+            (at, host) = (at + 10_000, host + 1);
+            check(&engine, &message("192.0.2.1", &format!("a@h{host}.flood.com")), at);
+        }
+        let text = render(&families(&mut exporter, &engine, at), Format::Prometheus);
+        let fan_out = value(&text, "throttle_fan_out_max{identity=\"sender.registered\",window=\"minute\"}");
+        if scrape >= 4 {
+            assert!((6_000.0..=7_500.0).contains(&fan_out), "scrape {scrape}: {fan_out} of 6,000 in a minute");
+        }
+    }
+}
+
+#[test]
+fn a_flood_takes_a_slot_from_names_that_were_prepared_for_it() {
+    let engine = engine(POLICY, 4 * MIB);
+    let mut exporter = Exporter::new(Budget::default());
+    let mut at = 1;
+    for name in 0..16 {
+        for number in 0..100 {
+            at += 1_000;
+            check(&engine, &message("192.0.2.1", &format!("a@h{number}.prepared{name}.com")), at);
+        }
+        families(&mut exporter, &engine, at);
+    }
+    let text = render(&families(&mut exporter, &engine, at), Format::Prometheus);
+    assert_eq!(text.matches("identity=\"sender.registered\",slot=").count(), 16 * 3, "all slots have names: {text}");
+    for number in 0..1_500 {
+        at += 10_000;
+        check(&engine, &message("192.0.2.1", &format!("a@h{number}.flood.com")), at);
+    }
+    let text = render(&families(&mut exporter, &engine, at), Format::Prometheus);
+    let fan_out = value(&text, "throttle_fan_out_max{identity=\"sender.registered\",window=\"minute\"}");
+    assert!((1_000.0..2_000.0).contains(&fan_out), "1,500 hosts: {fan_out}");
+    assert!(!text.contains("key=\"flood.com\""), "there is no token");
+    at += 2 * MINUTE_US;
+    for number in 0..1_500 {
+        at += 10_000;
+        check(&engine, &message("192.0.2.1", &format!("a@m{number}.flood.com")), at);
+    }
+    let text = render(&families(&mut exporter, &engine, at), Format::Prometheus);
+    assert!(text.contains("key=\"flood.com\""), "the next token: {text}");
+}
+
+#[test]
 fn names_are_shown_for_offenders_only_and_the_series_do_not_grow_with_senders() {
     let engine = engine(POLICY, 4 * MIB);
     let mut exporter = Exporter::new(Budget::default());

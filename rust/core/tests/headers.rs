@@ -299,6 +299,18 @@ fn no_header_takes_more_time_than_its_octets_and_a_little_for_its_addresses() {
         };
         (0..20).map(|_| timed()).min().expect("twenty")
     }
+    /// On a busy machine twenty times may all be too long, so a miss is measured again, some hundred times in all.
+    fn times_of(header: &[u8]) -> (Duration, Duration) {
+        let (mut reading, mut hashing) = (Duration::MAX, Duration::MAX);
+        for _ in 0..5 {
+            reading = reading.min(best_of_twenty(|| Header::read(black_box(header))));
+            hashing = hashing.min(best_of_twenty(|| RandomState::new().hash_one(black_box(header))));
+            if reading < 24 * hashing {
+                break;
+            }
+        }
+        (reading, hashing)
+    }
     let fields = |field: String| {
         let name = |nth: usize| ["From: ", "Reply-To: "][nth % 2];
         (0..16).map(|nth| [name(nth), &field, "\n"].concat()).collect::<String>().into_bytes()
@@ -329,8 +341,7 @@ fn no_header_takes_more_time_than_its_octets_and_a_little_for_its_addresses() {
         most("=?u?q?a=00?="),
         most("=?u?q?=00?="),
     ] {
-        let reading = best_of_twenty(|| Header::read(black_box(&header)));
-        let hashing = best_of_twenty(|| RandomState::new().hash_one(black_box(&header)));
+        let (reading, hashing) = times_of(&header);
         assert!(reading < 24 * hashing, "{reading:?}, {hashing:?} for a hash: {}", header[..20].escape_ascii());
     }
 }

@@ -59,7 +59,7 @@ impl Named {
                 let lately = sent.iter().filter(|(at, _)| *at >= from);
                 let admitted = lately.clone().filter(|(_, admitted)| *admitted).count() as u64;
                 let (value, refused) = (format!("s{who}.com"), lately.count() as u64 - admitted);
-                Offender { value, admitted, refused, fan_out: None, since_us: *since as i64 }
+                Offender { value, admitted, refused, new_elements: 0, fan_out: None, since_us: *since as i64 }
             })
             .collect();
         all.sort_by_key(|one| (std::cmp::Reverse(one.admitted + one.refused), one.since_us, one.value.clone()));
@@ -184,6 +184,68 @@ fn fan_out_counts_the_elements_of_the_fan_out_that_is_per_the_identity_alone() {
     assert!(deviations.iter().all(|deviation| deviation.abs() < 5.0 * error), "{deviations:?}");
     let mean_square = deviations.iter().map(|deviation| deviation * deviation).sum::<f64>() / deviations.len() as f64;
     assert!(mean_square.sqrt() < 2.0 * error, "{deviations:?}");
+}
+
+#[test]
+fn new_elements_are_those_that_the_fan_out_did_not_know() {
+    let known = "per = \"sender.org\"\ndistinct = \"sender.host\"\nrate = \"9/hour\"";
+    let engine = engine(&limit("fan", known), MIB);
+    let send = |host: u64, at| check(&engine, &message("192.0.2.1", &format!("a@h{host}.heavy.com")), at).allowed();
+    let new = |at| top(&engine, Identity::SenderOrg(0), at)[0].new_elements;
+    for host in 0..5 {
+        assert!(send(host, START));
+    }
+    assert_eq!(new(START), 1, "the fifth, above half of nine, brought the name");
+    for host in 0..5 {
+        assert!(send(host, START));
+    }
+    assert_eq!(new(START), 1, "all five are known");
+    for host in 5..9 {
+        assert!(send(host, START + PANE));
+    }
+    for _ in 0..5 {
+        assert!(!send(9, START + 2 * PANE));
+    }
+    assert_eq!(new(START + 2 * PANE), 1 + 4 + 5, "one that is refused counts each time");
+    assert_eq!(new(START + 5 * PANE), 4 + 5);
+    assert_eq!(new(START + 6 * PANE), 5);
+    assert_eq!(new(START + 7 * PANE), 0);
+}
+
+#[test]
+fn each_of_several_recipients_has_its_own_new_elements() {
+    let engine = engine(&limit("fan", "per = \"rcpt.address\"\ndistinct = \"sender.host\"\nrate = \"4/hour\""), MIB);
+    let send = |sender: &str, recipients: &[&[u8]]| {
+        check(&engine, &Envelope { rcpt_to: recipients, ..message("192.0.2.1", sender) }, START);
+    };
+    let new = || -> Vec<(String, u64)> {
+        let all = top(&engine, Identity::RcptAddress, START);
+        let mut all: Vec<_> = all.into_iter().map(|one| (one.value, one.new_elements)).collect();
+        all.sort_unstable();
+        all
+    };
+    for host in ["a.com", "b.com", "c.com"] {
+        send(&format!("x@{host}"), &[b"one@box.com", b"two@box.com"]);
+    }
+    assert_eq!(new(), [("one@box.com".to_owned(), 1), ("two@box.com".to_owned(), 1)]);
+    send("x@d.com", &[b"two@box.com"]);
+    send("x@d.com", &[b"one@box.com", b"two@box.com"]);
+    assert_eq!(new(), [("one@box.com".to_owned(), 2), ("two@box.com".to_owned(), 2)]);
+}
+
+#[test]
+fn a_fan_out_that_refuses_the_whole_key_tells_new_elements_by_its_estimate() {
+    let whole = "per = \"sender.org\"\ndistinct = \"sender.host\"\nrate = \"9/hour\"\nrefuse = \"all\"";
+    let engine = engine(&limit("fan", whole), MIB);
+    for _ in 0..2 {
+        for host in 0..100 {
+            check(&engine, &message("192.0.2.1", &format!("a@h{host}.heavy.com")), START);
+        }
+    }
+    let [heavy] = &top(&engine, Identity::SenderOrg(0), START)[..] else { panic!("one name") };
+    let fan_out = heavy.fan_out.expect("a fan-out");
+    assert_eq!(heavy.new_elements, fan_out.round() as u64, "all within the last minute");
+    assert!((70.0..130.0).contains(&fan_out), "{fan_out}");
 }
 
 #[test]

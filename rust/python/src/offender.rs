@@ -22,7 +22,7 @@ pub(crate) struct Offender {
 }
 
 impl From<Core> for Offender {
-    fn from(Core { value, admitted, refused, fan_out, since_us }: Core) -> Self {
+    fn from(Core { value, admitted, refused, fan_out, since_us, .. }: Core) -> Self {
         Self { value, admitted, refused, fan_out, first_seen: seconds(since_us) }
     }
 }

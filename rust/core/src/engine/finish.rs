@@ -219,7 +219,8 @@ impl Engine {
                 }
             }
         }
-        self.plan.stats.enter(&mut self.shared.lock(), &newcomers, counted, is_admitted);
+        let new = |place, element, nth| self.new_elements(request, &found.stores.sightings, (place, element), nth);
+        self.plan.stats.enter(&mut self.shared.lock(), &newcomers, counted, new, is_admitted);
     }
 }
 

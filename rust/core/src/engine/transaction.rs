@@ -379,13 +379,32 @@ impl Engine {
         } else if purpose == Purpose::Admit && !outcome.is_max_open_shadow {
             outcome.token = Some(self.plan.in_flight.hold(region, &request.stores.in_flight, &found.held));
         }
-        self.plan.stats.note(region, request.counted(), outcome.refused.is_none(), at_us);
+        let new = |place, element, nth| self.new_elements(request, &found.stores.sightings, (place, element), nth);
+        self.plan.stats.note(region, request.counted(), new, outcome.refused.is_none(), at_us);
         if !found.near_limit.is_empty() {
             self.find_unnamed(request, region, found);
         }
         if request.is_access_checked {
             self.forget_access(region, at_us);
         }
+    }
+
+    /// How many elements of the fan-outs per the identity at `place` alone, whose elements are those at `element`, were
+    /// new: for the nth value of that identity.
+    #[inline(never)]
+    pub(super) fn new_elements(
+        &self, request: &Request, sightings: &Sightings, (place, element): (usize, usize), nth: u32,
+    ) -> u32 {
+        let is_of_it = |entry: &&Entry| {
+            let PlannedLimit { per, distinct, .. } = &self.plan.limits[usize::from(entry.limit)];
+            entry.nth == nth && per[..] == [place as u16] && *distinct == Some(element as u16)
+        };
+        let entries = request.stores.entries[..request.stores.fan_outs].iter().filter(is_of_it);
+        let new = entries.filter_map(|entry| match entry.question {
+            Question::FanOut { lookup, .. } => Some(sightings.lookups[lookup as usize].new),
+            _ => None,
+        });
+        new.max().unwrap_or(0)
     }
 
     /// Notes the elements that limits with `readmit` have refused.

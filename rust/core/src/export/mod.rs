@@ -282,14 +282,15 @@ impl Families {
         let has_fan_out = |identity: Identity| has_fan_out(&limits, identity);
         let fan_out = rows()
             .filter(|(identity, ..)| has_fan_out(*identity))
-            .map(|(_, labels, slot)| (labels, slot.map_or(0.0, |slot| slot.fan_out).round()));
-        let help = "New elements that the offender in a slot brought in the last 60 to 75 seconds, estimated.";
+            .map(|(_, labels, slot)| (labels, slot.map_or(0, |slot| slot.offender.new_elements) as f64));
+        let help = "Elements of the offender in a slot that were not known when they came, in the last 60 to 75 \
+                    seconds; one that is refused counts each time.";
         self.put("slot_fan_out", Kind::Gauge, help, fan_out.collect::<Vec<_>>());
         let most = slots.iter().zip(&names).filter(|(one, _)| has_fan_out(one.identity)).map(|(one, name)| {
-            let most = one.iter().flatten().map(|slot| slot.fan_out).fold(0.0, f64::max);
-            (vec![("identity", &**name), ("window", "minute")], most.round())
+            let most = one.iter().flatten().map(|slot| slot.offender.new_elements).max();
+            (vec![("identity", &**name), ("window", "minute")], most.unwrap_or(0) as f64)
         });
-        let help = "The most new elements that one offender brought in the window, estimated.";
+        let help = "The most elements of one offender that were not known when they came, in the window.";
         self.put("fan_out_max", Kind::Gauge, help, most.collect::<Vec<_>>());
         let info = rows().filter_map(|(_, mut labels, slot)| {
             labels.push(("key", &*slot?.name.as_ref()?.key));

@@ -13,7 +13,8 @@
 //!
 //! A slot is sticky: it is not a rank, since two senders that swap ranks would change both names at each scrape. A
 //! value keeps its slot until it sends nothing. A value that sends more than twice as much takes the slot of the one
-//! that sends least, unless that one has had its name for less than [`HELD_US`].
+//! that sends least, also if that one has just got its name: else sixteen prepared names would hide a flood for ten
+//! minutes. The newcomer needs a token for a name, so there are no more names.
 //!
 //! **Who is named.** A value that a limit refused in the last minute. One that only came above half of a limit is named
 //! too, but it may not spend the lower half of the tokens: else busy ordinary senders use the budget up, and the
@@ -22,23 +23,14 @@
 //!
 //! **What a name shows.** Names and networks only. A value that may hold a local part shows its domain and a hash.
 
-use std::collections::VecDeque;
-
 use crate::identity::{Identity, View};
 use crate::stats::Offender;
 
-/// How long a name stays at least: ten minutes.
+/// How long a name stays at least while it has its slot: ten minutes.
 const HELD_US: i64 = 600_000_000;
 
 /// How long a value counts as one that has just come above half of a limit.
 const NEW_US: i64 = 75_000_000;
-
-/// The window of a fan-out. The statistics count elements since a value came near a limit, so an earlier count is taken
-/// off.
-const WINDOW_US: i64 = 60_000_000;
-
-/// The least time between two counts that are kept.
-const APART_US: i64 = 5_000_000;
 
 const HOUR_US: f64 = 3_600_000_000.0;
 
@@ -82,10 +74,6 @@ pub struct Slot {
     pub offender: Offender,
     /// Its name, when it has one.
     pub name: Option<Named>,
-    /// Elements that it brought in the last minute.
-    pub fan_out: f64,
-    /// Elements since it came near a limit, at some times of the last minute; the oldest first.
-    earlier: VecDeque<(i64, f64)>,
     /// Whether it was counted as suppressed.
     is_suppressed: bool,
 }
@@ -98,33 +86,6 @@ pub struct Named {
     since_us: i64,
     /// What the value sent in the minute before it was named.
     sent: u64,
-}
-
-impl Slot {
-    fn new(offender: &Offender, now_us: i64) -> Self {
-        let (offender, earlier) = (offender.clone(), VecDeque::new());
-        let mut slot = Self { offender, name: None, fan_out: 0.0, earlier, is_suppressed: false };
-        slot.measure(now_us);
-        slot
-    }
-
-    /// Works out the fan-out of the last minute.
-    fn measure(&mut self, now_us: i64) {
-        let count = self.offender.fan_out.unwrap_or_default();
-        let from_us = now_us.saturating_sub(WINDOW_US);
-        // The last count before the window stays.
-        while self.earlier.get(1).is_some_and(|(at_us, _)| *at_us <= from_us) {
-            self.earlier.pop_front();
-        }
-        let is_new = self.offender.since_us > from_us;
-        let before = if is_new { 0.0 } else { self.earlier.front().map_or(count, |(_, before)| *before) };
-        self.fan_out = (count - before).max(0.0);
-        if self.earlier.back().is_none_or(|(at_us, _)| now_us.saturating_sub(*at_us) >= APART_US) {
-            self.earlier.push_back((now_us, count));
-        }
-        // A clock that goes back would keep more.
-        self.earlier.truncate((WINDOW_US / APART_US + 2) as usize);
-    }
 }
 
 impl Slots {
@@ -145,8 +106,8 @@ impl Slots {
         for slot in &mut self.slots {
             let Some(held) = slot else { continue };
             let now = offenders.iter().find(|offender| offender.value == held.offender.value);
-            held.offender = now.cloned().unwrap_or(Offender { admitted: 0, refused: 0, ..held.offender.clone() });
-            held.measure(now_us);
+            held.offender =
+                now.cloned().unwrap_or(Offender { admitted: 0, refused: 0, new_elements: 0, ..held.offender.clone() });
             let is_over = |name: &Named| {
                 let is_light = held.offender.refused == 0 && 2 * sent(&held.offender) < name.sent.max(1);
                 now_us.saturating_sub(name.since_us) >= HELD_US && is_light
@@ -159,7 +120,7 @@ impl Slots {
             }
         }
         for offender in offenders.iter().filter(|offender| sent(offender) > 0) {
-            self.seat(offender, now_us);
+            self.seat(offender);
         }
         self.name(now_us, key_of);
     }
@@ -172,23 +133,21 @@ impl Slots {
     }
 
     /// Gives a value a slot, if it has none.
-    fn seat(&mut self, offender: &Offender, now_us: i64) {
+    fn seat(&mut self, offender: &Offender) {
         if self.slots.iter().flatten().any(|held| held.offender.value == offender.value) {
             return;
         }
         let may_go = |slot: &Option<Slot>| match slot {
             None => Some(0),
             Some(held) => {
-                let is_held = |name: &Named| now_us.saturating_sub(name.since_us) < HELD_US;
                 let weight = sent(&held.offender) + 1;
-                let may_go = !held.name.as_ref().is_some_and(is_held) && sent(offender) > 2 * weight;
-                may_go.then_some(weight)
+                (sent(offender) > 2 * weight).then_some(weight)
             }
         };
         let lightest =
             self.slots.iter_mut().filter_map(|slot| Some((may_go(slot)?, slot))).min_by_key(|(weight, _)| *weight);
         if let Some((_, slot)) = lightest {
-            *slot = Some(Slot::new(offender, now_us));
+            *slot = Some(Slot { offender: offender.clone(), name: None, is_suppressed: false });
         }
     }
 

@@ -24,7 +24,7 @@ use crate::policy::{Stages, Verified, WhenFull, joined_name};
 use crate::region::{COUNTERS, PAGE_BYTES, Region, Table};
 use crate::store::{Store, distinct::Distinct, fan_out::FanOut, fan_out::Timing, in_flight::COUNTS};
 use crate::store::{rate_counter::RateCounter, seen_set::SeenSet};
-use crate::{decision::Reply, error::PolicyError, key::Key, key::Secret, key::mask, stats::Stats};
+use crate::{decision::Reply, error::PolicyError, key::Key, key::Secret, key::mask, stats::Elements, stats::Stats};
 
 /// An element that came back this long after it was first seen is not evicted for one that did not. One hour; `settle`
 /// replaces it.
@@ -343,11 +343,14 @@ impl<'p> Draft<'p> {
         }
     }
 
-    /// For each identity: the place of the element identity of the first fan-out whose `per` is only this identity.
-    fn elements(&self, limits: &[PlannedLimit]) -> Box<[Option<usize>]> {
-        let per = |place: u16| limits.iter().filter(move |planned| planned.per[..] == [place]);
-        let element = |place| per(place).find_map(|planned| planned.distinct).map(usize::from);
-        (0..self.identities.len() as u16).map(element).collect()
+    /// For each identity: the elements of the first fan-out whose `per` is only this identity.
+    fn elements(&self, limits: &[PlannedLimit]) -> Box<[Option<Elements>]> {
+        let elements = |planned: &PlannedLimit| {
+            let are_remembered = matches!(planned.store, Store::FanOut(_));
+            planned.distinct.map(|place| Elements { place: place.into(), are_remembered })
+        };
+        let of = |place: u16| limits.iter().filter(|planned| planned.per[..] == [place]).find_map(elements);
+        (0..self.identities.len() as u16).map(of).collect()
     }
 }
 

@@ -33,7 +33,6 @@ pub use layout::{IdentityKey, Layout, Window, value_of};
 pub use offenders::{NAME_BYTES, Name, Newcomer, Offender, Snapshot};
 
 use self::layout::take_higher;
-use crate::key::Key;
 use crate::region::{Region, Table};
 
 /// Statistics of one policy.
@@ -43,18 +42,32 @@ pub struct Stats {
     pub table: Table,
     /// The layout of the table.
     pub layout: Layout,
-    /// For each identity, the place of the `distinct` identity whose values are counted for each offender.
-    elements: Box<[Option<usize>]>,
+    /// For each identity, what is counted for each offender.
+    elements: Box<[Option<Elements>]>,
+}
+
+/// The elements of an identity's offenders: the values of the `distinct` identity of a fan-out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elements {
+    /// The place of the `distinct` identity.
+    pub place: usize,
+    /// Whether the fan-out knows elements again; one that refuses the whole key does not.
+    pub are_remembered: bool,
 }
 
 impl Stats {
     /// Statistics in `table`, which has [`Layout::bytes`]; `elements` has an entry for each identity.
-    pub fn new(table: Table, layout: Layout, elements: Box<[Option<usize>]>) -> Self {
+    pub fn new(table: Table, layout: Layout, elements: Box<[Option<Elements>]>) -> Self {
         Self { table, layout, elements }
     }
 
-    /// Notes a check: every value that it brought, and whether it was admitted.
-    pub fn note(&self, region: &mut Region, seen: &[IdentityKey], admitted: bool, at_us: u64) {
+    /// Notes a check: every value that it brought, and whether it was admitted. `new` returns how many elements of a
+    /// value's fan-out were new, by the places of the two identities and the number of the value.
+    #[inline(always)]
+    pub fn note(
+        &self, region: &mut Region, seen: &[IdentityKey], new: impl Fn(usize, usize, u32) -> u32, admitted: bool,
+        at_us: u64,
+    ) {
         let words = region.words_mut(&self.table);
         let row = self.layout.current_row(words, at_us);
         let shape = self.layout.shape;
@@ -68,22 +81,26 @@ impl Stats {
             }
         }
         if offenders::any(words) {
-            self.count(words, row, seen, admitted);
-        }
-    }
-
-    fn count(&self, words: &mut [u64], row: usize, seen: &[IdentityKey], admitted: bool) {
-        for &value in seen {
-            if let Some(slot) = offenders::find(&self.layout, words, value) {
-                let elements = self.elements(value.place, seen);
-                offenders::count(&self.layout, words, row, (value.place, slot), elements, admitted);
+            for &value in seen {
+                if let Some(slot) = offenders::find(&self.layout, words, value) {
+                    self.count(words, row, (value, slot), seen, &new, admitted);
+                }
             }
         }
     }
 
-    fn elements<'s>(&self, place: usize, seen: &'s [IdentityKey]) -> impl Iterator<Item = Key> + use<'s> {
+    fn count(
+        &self, words: &mut [u64], row: usize, (value, slot): (IdentityKey, usize), seen: &[IdentityKey],
+        new: &impl Fn(usize, usize, u32) -> u32, admitted: bool,
+    ) {
+        let place = value.place;
         let element = self.elements[place];
-        seen.iter().filter(move |seen| Some(seen.place) == element).map(|seen| seen.key)
+        let elements = seen.iter().filter(|seen| element.is_some_and(|element| seen.place == element.place));
+        let new = element.filter(|element| element.are_remembered).map(|element| {
+            let nth = seen.iter().filter(|other| other.place == place).position(|other| *other == value);
+            new(place, element.place, nth.unwrap_or(0) as u32)
+        });
+        offenders::count(&self.layout, words, row, (place, slot), elements.map(|seen| seen.key), new, admitted);
     }
 
     /// Whether a value has a name already.
@@ -93,15 +110,17 @@ impl Stats {
 
     /// Gives names to values that have none, and counts the check that brought them. A value that got its name from
     /// another check meanwhile stays as it is.
-    pub fn enter(&self, region: &mut Region, newcomers: &[Newcomer], seen: &[IdentityKey], admitted: bool) {
+    pub fn enter(
+        &self, region: &mut Region, newcomers: &[Newcomer], seen: &[IdentityKey],
+        new: impl Fn(usize, usize, u32) -> u32, admitted: bool,
+    ) {
         let now_us = region.header().epoch.last_us;
         let words = region.words_mut(&self.table);
         let row = self.layout.current_row(words, now_us);
         for newcomer in newcomers {
             if offenders::find(&self.layout, words, newcomer.seen).is_none() {
                 let slot = offenders::enter(&self.layout, words, now_us, newcomer);
-                let (place, elements) = (newcomer.seen.place, self.elements(newcomer.seen.place, seen));
-                offenders::count(&self.layout, words, row, (place, slot), elements, admitted);
+                self.count(words, row, (newcomer.seen, slot), seen, &new, admitted);
             }
         }
     }
