@@ -297,7 +297,8 @@ def _shown(text: str | None, metrics: Metrics, log: Log, *, check: bool) -> Abst
     if text is None:
         return nullcontext()
     try:
-        address = ListenAddress.parse(text if "unix:" in text else f"inet:{text}")
+        address = ListenAddress.parse_host_port(text)
+        address.check()
         return nullcontext() if check else closing(MetricsServer(address, metrics, log))
     except AddressError as error:
         fail(f"--metrics: {error}")
@@ -329,7 +330,7 @@ def _check_postfix(text: str, guards: Guards, log: Log) -> None:
     from throttle.serve.inactive import inactive_limits
 
     try:
-        ListenAddress.parse(text)
+        ListenAddress.parse(text).check()
     except AddressError as error:
         fail(f"--postfix: {error}")
     for source, guard in guards:

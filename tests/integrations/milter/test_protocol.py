@@ -390,7 +390,7 @@ def test_an_address_that_cannot_be_listened_on_is_told() -> None:
         timeout=30,
     )
     assert process.stdout == ""
-    assert process.stderr.splitlines()[-1].startswith("OSError: unix:/nowhere/milter: No such file")
+    assert process.stderr.splitlines()[-1].startswith("OSError: unix:/nowhere/milter: there is no directory /nowhere")
 
 
 def last_answer(wire: Wire) -> Answer | None:

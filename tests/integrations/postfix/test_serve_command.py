@@ -50,7 +50,10 @@ def serve(*arguments: str) -> subprocess.CompletedProcess[str]:
         (("--log", "xml"), "--log: found 'xml'; allowed: text, json"),
         (("--print-unit", "timer"), "--print-unit: found 'timer'; allowed: service, socket"),
         (("--on-fault", "pass"), "--on-fault: found 'pass'; allowed: accept, tempfail"),
-        (("--postfix", "unix:/no/such/directory/socket"), "--postfix: unix:/no/such/directory/socket: No such file"),
+        (
+            ("--postfix", "unix:/no/such/directory/socket"),
+            "--postfix: unix:/no/such/directory/socket: there is no directory /no/such/directory",
+        ),
         (("--postfix", "inet:127.0.0.1:0", "--on-fault", "accept"), "found one with --postfix"),
         (("--postfix", "inet:127.0.0.1:0", "--authserv-id", "mx"), "found one with --postfix"),
     ],
@@ -60,6 +63,28 @@ def test_what_is_wrong_is_said_in_one_message(arguments: tuple[str, ...], messag
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--postfix", "unix:/tmp"), "--postfix: unix:/tmp: found a directory there; allowed: a path where nothing is"),
+        (("--postfix", "unix:/etc/passwd"), "--postfix: unix:/etc/passwd: found a file that is no socket there"),
+        (("--postfix", f"unix:/{'x' * 107}"), "found a path of 108 bytes; allowed: at most 107"),
+        (("--postfix", "inet:192.0.2.9:0"), "--postfix: inet:192.0.2.9:0: this machine does not have that address"),
+        (("--postfix", "systemd", "--metrics", "9797"), "--metrics: found '9797'; allowed: HOST:PORT or unix:PATH"),
+        (
+            ("--postfix", "systemd", "--metrics", "inet:127.0.0.1:9797"),
+            "--metrics: found 'inet:127.0.0.1:9797'; allowed: HOST:PORT or unix:PATH, such as 127.0.0.1:9797",
+        ),
+        (("--postfix", "systemd", "--metrics", "unix:/tmp"), "--metrics: unix:/tmp: found a directory there"),
+        (("--postfix", "systemd", "--control", f"/{'x' * 107}/socket"), "found a path of 115 bytes; allowed: at most"),
+    ],
+)
+def test_check_finds_an_address_that_cannot_be_opened(arguments: tuple[str, ...], message: str) -> None:
+    done = serve(*arguments, "--check")
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr.splitlines()[-1]
 
 
 def test_check_lists_what_cannot_act_and_listens_nowhere() -> None:
@@ -118,7 +143,7 @@ def test_an_address_that_is_taken_is_an_error(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = serve("--postfix", f"inet:127.0.0.1:{taken.getsockname()[1]}")
     assert done.returncode == 2
-    assert "Address already in use" in done.stderr
+    assert done.stderr.endswith(": another process listens there\n")
     with socket.socket(socket.AF_UNIX) as taken:
         taken.bind(str(tmp_path / "socket"))
         taken.listen()
