@@ -119,6 +119,8 @@ def command(
         fail("-: found twice; allowed: standard input once")
     if learn is not None and not learn.absolute().parent.is_dir():
         fail(f"--learn {learn}: there is no directory {learn.parent}")
+    if learn is not None and learn.is_dir():
+        fail(f"--learn {learn}: is a directory; allowed: a file")
     notes, now = Notes(), time.time()
     try:
         log = Log(files, notes, now=now, form=form, year=year)
@@ -156,8 +158,11 @@ def _nothing(notes: Notes, guess: str) -> str:
             f"{notes.broken:,} lines that could not be read, the first of them line {first.line} of {first.file}: "
             f"{first.why}: {first.text}"
         )
+    names = ", ".join(notes.files)
+    if not notes.lines and not found:
+        return f"found no transaction in {names}, which {'is' if len(notes.files) == 1 else 'are'} empty"
     among = f" ({'; '.join(found)})" if found else ""
-    return f"found no transaction in {notes.lines:,} lines of {', '.join(notes.files)}{among}. {guess}"
+    return f"found no transaction in {notes.lines:,} lines of {names}{among}. {guess}"
 
 
 def _print(told: dict[str, Any], show: Callable[[dict[str, Any], Any], None], *, as_json: bool) -> None:
