@@ -37,7 +37,7 @@ Files = Annotated[
     ),
 ]
 PolicyName = Annotated[str, typer.Option(metavar="POLICY", help=f"The policy to try: {POLICY_HELP}.")]
-Memory = Annotated[str, typer.Option(metavar="SIZE", help="Memory of the guard.")]
+Memory = Annotated[str, typer.Option(metavar="SIZE", help="Memory of the guard, as '64 MiB'.")]
 Form = Annotated[
     str | None,
     typer.Option(

@@ -82,7 +82,9 @@ Policies = Annotated[
         "be given.",
     ),
 ]
-Memory = Annotated[str | None, typer.Option(metavar="SIZE", help="Memory of each policy.", show_default="16 MiB")]
+Memory = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Memory of each policy, as '64 MiB'.", show_default="16 MiB")
+]
 Learned = Annotated[
     str | None,
     typer.Option(
@@ -247,6 +249,8 @@ def _wrong_together(
         return "--postfix or --milter: found neither; allowed: one of them"
     if postfix is not None and options:
         return "--authserv-id, --authserv-fields and --on-fault: found one with --postfix; allowed: with --milter"
+    if "fields" in options and "authserv_id" not in options:
+        return "--authserv-fields: found no --authserv-id; allowed: with it"
     if control is None and group[0] is not None:
         return "--control-group: found no --control; allowed: with it"
     if group[0] is None and group[1]:

@@ -44,6 +44,7 @@ def serve(*arguments: str) -> subprocess.CompletedProcess[str]:
         (("--postfix", "inet:127.0.0.1:0", "--memory", "1 MiB"), "inbound.toml: memory: found"),
         (("--postfix", "inet:127.0.0.1:99999"), "allowed: a port from 0 to 65535"),
         (("--postfix", "unix:private/throttle"), "such as unix:/var/spool/postfix/private/throttle"),
+        (("--milter", "inet:127.0.0.1:0", "--authserv-fields", "2"), "--authserv-fields: found no --authserv-id"),
         (("--print-unit", "service", "--postfix", "inet:127.0.0.1:0"), "allowed in a unit: systemd"),
         (("--print-unit", "service", "--milter", "unix:/srv/milter"), "allowed in a unit: unix:/run/throttle/NAME"),
         (("--print-unit", "socket", "--milter", "unix:/run/throttle/milter"), "found 'socket' with --milter"),
