@@ -85,6 +85,15 @@ Policies = Annotated[
 Memory = Annotated[
     str | None, typer.Option(metavar="SIZE", help="Memory of each policy, as '64 MiB'.", show_default="16 MiB")
 ]
+MaxOpen = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Permits of each policy: how many connections and messages may be open at once. With a scale above 1, "
+        "inbound needs 9,200 times the scale.",
+        show_default="10000",
+    ),
+]
 Learned = Annotated[
     str | None,
     typer.Option(
@@ -150,6 +159,7 @@ def command(
     on_fault: WhenFaulty = None,
     policy: Policies = ["inbound"],  # noqa: B006  typer copies it
     memory: Memory = None,
+    max_open: MaxOpen = None,
     learned: Learned = None,
     shadow: Shadow = False,
     metrics: MetricsAddress = None,
@@ -180,7 +190,12 @@ def command(
     events = Log("json" if log == "json" else "text")
     try:
         guards = Guards(
-            map(PolicySource.parse, policy), memory=memory, learned=learned, shadow=shadow, sample=control is not None
+            map(PolicySource.parse, policy),
+            memory=memory,
+            max_open=max_open,
+            learned=learned,
+            shadow=shadow,
+            sample=control is not None,
         )
     except OSError as error:
         fail(f"{error.filename}: {error.strerror or error}")
@@ -194,6 +209,7 @@ def command(
             {
                 "--policy": [str(PolicySource.parse(text).absolute()) for text in policy],
                 "--memory": memory,
+                "--max-open": max_open,
                 "--learned": None if learned is None else Path(learned).absolute(),
                 "--log": None if log == "text" else log,
                 "--shadow": shadow,

@@ -15,7 +15,7 @@ import pytest
 from integrations.postfix.serve_process import policy_file
 from throttle import Limit, Policy
 from throttle.serve.address import AddressError, ListenAddress
-from throttle.serve.guards import PolicySource
+from throttle.serve.guards import Guards, PolicySource
 from throttle.serve.inactive import inactive_limits
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def serve(*arguments: str) -> subprocess.CompletedProcess[str]:
         ),
         (("--postfix", "inet:127.0.0.1:0", "--policy", "a=inbound", "--policy", "a=submission"), "each NAME once"),
         (("--postfix", "inet:127.0.0.1:0", "--memory", "1 MiB"), "inbound.toml: memory: found"),
+        (("--postfix", "inet:127.0.0.1:0", "--max-open", "0"), "max_open: found 0; allowed: a whole number from 1"),
         (("--postfix", "inet:127.0.0.1:99999"), "allowed: a port from 0 to 65535"),
         (("--postfix", "unix:private/throttle"), "such as unix:/var/spool/postfix/private/throttle"),
         (("--milter", "inet:127.0.0.1:0", "--authserv-fields", "2"), "--authserv-fields: found no --authserv-id"),
@@ -151,6 +152,14 @@ def test_an_address_that_is_taken_is_an_error(tmp_path: Path) -> None:
         done = serve("--postfix", f"unix:{tmp_path}/socket")
     assert done.returncode == 2
     assert "another process listens there" in done.stderr
+
+
+def test_max_open_is_the_number_of_permits() -> None:
+    ((_, guard),) = Guards([PolicySource.parse("inbound")], max_open=1)
+    assert guard.session(client_ip="192.0.2.1").connect()
+    with guard.session(client_ip="192.0.2.1") as first, guard.session(client_ip="203.0.113.1") as second:
+        assert first.connect()
+        assert second.connect().limit == "max-open"
 
 
 def test_a_socket_with_many_connections_waiting_is_not_taken_over(tmp_path: Path) -> None:
