@@ -189,6 +189,7 @@ def test_quotas_and_scale_are_suggested_with_their_rules(tmp_path: Path) -> None
         (("{dir}/good.jsonl", "--learned", "{dir}/good.jsonl"), "throttle-known"),
         (("{dir}/good.jsonl", "--learn", "{dir}/no/where"), "--learn"),
         (("{dir}/good.jsonl", "--learn", "{dir}"), ": is a directory; allowed: a file"),
+        (("{dir}/good.jsonl", "--learn", "/proc/known.jsonl"), "--learn /proc/known.jsonl: No such file or directory"),
         (("-", "-"), "-: found twice"),
         (("{dir}/good.jsonl", "--format", "\x1b[31m"), "\\x1b[31m"),
     ],

@@ -117,10 +117,8 @@ def command(
         fail(f"--format: found {form}; allowed: {', '.join(FORMATS)}")
     if files.count("-") > 1:
         fail("-: found twice; allowed: standard input once")
-    if learn is not None and not learn.absolute().parent.is_dir():
-        fail(f"--learn {learn}: there is no directory {learn.parent}")
-    if learn is not None and learn.is_dir():
-        fail(f"--learn {learn}: is a directory; allowed: a file")
+    if learn is not None:
+        _check_learn(learn)
     notes, now = Notes(), time.time()
     try:
         log = Log(files, notes, now=now, form=form, year=year)
@@ -141,12 +139,26 @@ def command(
             fail(_nothing(notes, log.why_empty()))
         told = report(replay, notes, top)
         if learn is not None:
-            told["learned"] = {"file": str(learn), "elements": write(learn, replay.until, replay.remembered)}
+            try:
+                told["learned"] = {"file": str(learn), "elements": write(learn, replay.until, replay.remembered)}
+            except OSError as error:  # it names the unfinished file
+                fail(f"--learn {learn}: {error.strerror or error}")
     except OSError as error:
-        fail(f"{error.filename or learn}: {error.strerror or error}")
+        fail(f"{error.filename}: {error.strerror or error}")
     except KeyboardInterrupt:
         fail("interrupted", INTERRUPTED)
     _print(told, show, as_json=as_json)
+
+
+def _check_learn(file: Path) -> None:
+    """Fails before the replay if the file cannot be written after it."""
+    try:
+        if not file.absolute().parent.is_dir():
+            fail(f"--learn {file}: there is no directory {file.parent}")
+        if file.is_dir():
+            fail(f"--learn {file}: is a directory; allowed: a file")
+    except OSError as error:
+        fail(f"--learn {file}: {error.strerror or error}")
 
 
 def _nothing(notes: Notes, guess: str) -> str:

@@ -185,7 +185,7 @@ def _reason(error: OSError) -> str:
             return "another process listens there"
         case errno.EADDRNOTAVAIL:
             return "this machine does not have that address"
-    return error.strerror or str(error)
+    return (error.strerror or str(error)).partition(" (while attempting to bind")[0]  # what Python adds
 
 
 def _device_and_inode(path: str) -> tuple[int, int]:

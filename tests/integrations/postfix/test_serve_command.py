@@ -74,6 +74,7 @@ def test_what_is_wrong_is_said_in_one_message(arguments: tuple[str, ...], messag
         (("--postfix", "unix:/etc/passwd"), "--postfix: unix:/etc/passwd: found a file that is no socket there"),
         (("--postfix", f"unix:/{'x' * 107}"), "found a path of 108 bytes; allowed: at most 107"),
         (("--postfix", "inet:192.0.2.9:0"), "--postfix: inet:192.0.2.9:0: this machine does not have that address"),
+        (("--postfix", "inet:256.1.1.1:0"), "--postfix: inet:256.1.1.1:0: "),
         (("--postfix", "systemd", "--metrics", "9797"), "--metrics: found '9797'; allowed: HOST:PORT or unix:PATH"),
         (
             ("--postfix", "systemd", "--metrics", "inet:127.0.0.1:9797"),
@@ -152,6 +153,15 @@ def test_an_address_that_is_taken_is_an_error(tmp_path: Path) -> None:
         done = serve("--postfix", f"unix:{tmp_path}/socket")
     assert done.returncode == 2
     assert "another process listens there" in done.stderr
+
+
+def test_a_reason_has_nothing_that_python_adds(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> socket.socket:
+        raise PermissionError(errno.EACCES, "Permission denied (while attempting to bind on address ('127.0.0.1', 25))")
+
+    monkeypatch.setattr("socket.create_server", fail)
+    with pytest.raises(AddressError, match=r"^inet:127\.0\.0\.1:25: Permission denied$"):
+        ListenAddress.parse("inet:127.0.0.1:25").listen()
 
 
 def test_max_open_is_the_number_of_permits() -> None:
