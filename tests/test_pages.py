@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
+import math
 import os
 import re
 import shlex
@@ -105,6 +106,15 @@ def test_the_readmes_file_that_extends_says_only_what_is_different() -> None:
     pair = next(limit for limit in extended.limits if limit.name == "pair-pace")
     assert (pair.fields["rate"], pair.fields["burst"]) == ("4500/minute", 30_000)
     assert list(pair.fields["quota"]) == ["salesforce.com"]
+
+
+def test_the_readme_says_what_the_default_policy_takes_and_needs() -> None:
+    with pytest.raises(PolicyError) as caught:
+        Throttle(memory="1 MiB")
+    needed = int(re.findall(r"at least (\d+) bytes", caught.value.allowed)[0])
+    limits = len(Policy.builtin().limits)
+    told = f"{limits} limits, which take 16 MiB and need at least {math.ceil(needed / 1e5) / 10} MB."
+    assert told in README.read_text(encoding="utf-8")
 
 
 def test_what_is_not_run_says_why() -> None:

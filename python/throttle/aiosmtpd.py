@@ -25,7 +25,7 @@ from warnings import warn
 from aiosmtpd import controller, smtp
 from aiosmtpd.smtp import MISSING, syntax
 
-from throttle.integration import FAULT_REPLY, FaultLog, declared_size
+from throttle.integration import FAULT_REPLY, FaultLog, check_function, check_guard, declared_size
 from throttle.printable import printable
 
 if TYPE_CHECKING:
@@ -77,6 +77,9 @@ class SMTP(smtp.SMTP):
         on_decision: is called with every decision, for metrics.
         outcome: what a reply of the handler reports to the guard, such as ``"unknown-recipient"``.
         parameters: the parameters of ``aiosmtpd.smtp.SMTP``.
+
+    Raises:
+        TypeError: ``guard`` has no sessions, or ``on_decision`` or ``outcome`` cannot be called.
     """
 
     guard_session: Session | None = None
@@ -94,6 +97,7 @@ class SMTP(smtp.SMTP):
         outcome: Callable[[str, str], Outcome | None] = outcome_of_reply,
         **parameters: Any,
     ) -> None:
+        _check(guard, on_decision, outcome)
         self._guard = guard
         self._on_decision = on_decision
         self._outcome = outcome
@@ -292,6 +296,7 @@ class _Guarded(controller.BaseController):
     """Makes guarded connections in place of aiosmtpd's."""
 
     def __init__(self, handler: Any, *args: Any, guard: Throttle, **parameters: Any) -> None:
+        _check(guard, parameters.get("on_decision"), parameters.get("outcome", outcome_of_reply))
         super().__init__(handler, *args, **parameters)
         self.guard = guard
 
@@ -322,6 +327,14 @@ class UnthreadedController(_Guarded, controller.UnthreadedController):
 
 class UnixSocketUnthreadedController(_Guarded, controller.UnixSocketUnthreadedController):
     """Runs a guarded server on a Unix socket, in the caller's event loop."""
+
+
+def _check(guard: object, on_decision: object, outcome: object) -> None:
+    """Raises `TypeError` for a wrong argument, before there is a client."""
+    check_guard(guard)
+    check_function("outcome", outcome)
+    if on_decision is not None:
+        check_function("on_decision", on_decision, "a function, or None")
 
 
 def _authenticated_user(session: smtp.Session) -> Text | None:

@@ -9,12 +9,8 @@ The compiled module reads the headers. Knows no limits. Invariant: what a messag
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from throttle import Envelope
 from throttle._core import authentication_results
-
-if TYPE_CHECKING:
-    from throttle import Envelope
 
 
 def with_results(envelope: Envelope, message: bytes, *, authserv_id: str, fields: int = 1) -> Envelope:
@@ -36,9 +32,11 @@ def with_results(envelope: Envelope, message: bytes, *, authserv_id: str, fields
         fields: how many such headers your server adds to each message.
 
     Raises:
-        TypeError: ``message`` is not ``bytes``.
+        TypeError: ``envelope`` is no `Envelope`, or ``message`` is not ``bytes``.
         ValueError: ``authserv_id`` is empty, or has a blank, a semicolon or a parenthesis; ``fields`` is less than 1.
     """
+    if not isinstance(envelope, Envelope):
+        raise TypeError(f"envelope: found {type(envelope).__name__}; allowed: Envelope")
     if not authserv_id or any(letter in " \t\r\n;()" for letter in authserv_id):
         raise ValueError(f"authserv_id: found {authserv_id!r}; allowed: a name such as 'mx.example.net'")
     if fields < 1:

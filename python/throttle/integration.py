@@ -1,4 +1,5 @@
-"""What the integrations into mail servers share: the reply to a fault, the log of faults, and the size in MAIL.
+"""What the integrations into mail servers share: the reply to a fault, the log of faults, the size in MAIL, and what
+the arguments of a caller must be.
 
 It knows no server.
 """
@@ -35,6 +36,18 @@ class FaultLog:
         if self.lines.hit(f"{step} {type(error).__qualname__}"):
             stack = "".join(traceback.format_tb(error.__traceback__))
             self.logger.error("%s", f"fault at {step}: {printable(repr(error))}\n{stack}".rstrip())
+
+
+def check_guard(guard: object) -> None:
+    """Raises `TypeError` for what has no sessions, which would otherwise be a fault of every connection."""
+    if not callable(getattr(guard, "session", None)):
+        raise TypeError(f'guard: found {type(guard).__name__}; allowed: Throttle, as Throttle("inbound")')
+
+
+def check_function(name: str, found: object, allowed: str = "a function") -> None:
+    """Raises `TypeError` for what cannot be called, which would otherwise be a fault of every step."""
+    if not callable(found):
+        raise TypeError(f"{name}: found {type(found).__name__}; allowed: {allowed}")
 
 
 def declared_size(parameters: Iterable[str]) -> int | None:

@@ -27,7 +27,7 @@ import milter
 
 from throttle import Envelope
 from throttle.auth import with_results
-from throttle.integration import FAULT_REPLY, FaultLog, declared_size
+from throttle.integration import FAULT_REPLY, FaultLog, check_function, check_guard, declared_size
 from throttle.serve.address import AddressError, ListenAddress
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
         on_error: Callable[[str, BaseException], None] = log_fault,
         counts: Counts | None = None,
     ) -> None:
+        check_guard(guard)
+        check_function("on_error", on_error)
         if on_fault not in ("accept", "tempfail"):
             raise ValueError(f"on_fault: found {on_fault!r}; allowed: 'accept', 'tempfail'")
         if authserv_id is not None:

@@ -184,6 +184,11 @@ def test_nothing_raises(header: bytes, value: str | bytes) -> None:
         with_results(ENVELOPE, "From: a@b.com", authserv_id=MX)  # type: ignore[arg-type]
 
 
+def test_an_envelope_that_is_none_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="envelope: found str; allowed: Envelope"):
+        with_results("a@b.com", b"", authserv_id=MX)  # type: ignore[arg-type]
+
+
 _PIECES = (
     "mx.example.net; spf=pass spf=fail dkim=pass dkim=fail header.d=a.com header.i=@b.com smtp.mailfrom=<> "
     'smtp.helo=a.com ( ) " \\ ; = . / @ none reason="x" ü \x00 \r \n \r\n\t \x0b'

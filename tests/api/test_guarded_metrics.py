@@ -293,6 +293,12 @@ def test_a_bound_that_cannot_hold_is_an_error(arguments: dict[str, int]) -> None
         counter(**arguments)
 
 
+@pytest.mark.parametrize("name", ["max_series", "names_per_hour"])
+def test_a_bound_that_is_no_number_is_a_type_error(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name} of 'mails': found str; allowed: int"):
+        counter(**{name: "many"})
+
+
 def test_removed_series_are_gone_and_their_places_cost_tokens() -> None:
     mails, _ = counter(max_series=4, names_per_hour=1)
     kept = mails.labels("a.com")

@@ -310,12 +310,12 @@ def test_what_nobody_can_prove_is_not_proven() -> None:
         (("--ip", "198.51.100.0/24"), "--ip: found '198.51.100.0/24'; allowed: an IPv4 or IPv6 address"),
         (
             ("--spf", "pas"),
-            "--spf: 'pas' is no verdict; one of pass, fail, softfail, neutral, none, temperror, permerror",
+            "--spf: found 'pas'; allowed: pass, fail, softfail, neutral, none, temperror, permerror",
         ),
-        (("--size", "10M"), "--size: '10M' is not a number of bytes"),
-        (("--size", "-1"), "--size: '-1' is not a number of bytes"),
-        (("--after", "many"), "--after: 'many' is not a whole number from 0 to 1,000,000"),
-        (("--after", "1000001"), "--after: '1000001' is not a whole number from 0 to 1,000,000"),
+        (("--size", "10M"), "--size: found '10M'; allowed: a number of bytes, as 20000"),
+        (("--size", "-1"), "--size: found '-1'; allowed: a number of bytes, as 20000"),
+        (("--after", "many"), "--after: found 'many'; allowed: a whole number from 0 to 1,000,000"),
+        (("--after", "1000001"), "--after: found '1000001'; allowed: a whole number from 0 to 1,000,000"),
     ],
 )
 def test_an_option_that_is_wrong_is_named_in_one_line(options: tuple[str, ...], message: str) -> None:

@@ -194,6 +194,8 @@ until = 2001-01-01T00:00:00Z
         f"{tmp_path / 'quotas.csv'}: 2 values with quotas",
         "2 entries in [[allow]] and [[block]], 1 of them ended and left out",
     ]
+    (tmp_path / "one.toml").write_text(f'{limit}[[block]]\nidentity = "client.ip"\nvalue = "203.0.113.9"\n')
+    assert "\n  1 entry in [[allow]] and [[block]]\n" in policy("check", tmp_path / "one.toml").stdout
     for command in ("check", "show"):
         told = policy(command, file)
         assert told.returncode == 0

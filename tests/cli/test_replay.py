@@ -188,6 +188,8 @@ def test_quotas_and_scale_are_suggested_with_their_rules(tmp_path: Path) -> None
         (("{dir}/good.jsonl", "--suffix-list", "{dir}/good.jsonl"), "good.jsonl"),
         (("{dir}/good.jsonl", "--learned", "{dir}/good.jsonl"), "throttle-known"),
         (("{dir}/good.jsonl", "--learn", "{dir}/no/where"), "--learn"),
+        (("{dir}/good.jsonl", "--learn", "{dir}"), ": is a directory; allowed: a file"),
+        (("{dir}/good.jsonl", "--learn", "/proc/known.jsonl"), "--learn /proc/known.jsonl: No such file or directory"),
         (("-", "-"), "-: found twice"),
         (("{dir}/good.jsonl", "--format", "\x1b[31m"), "\\x1b[31m"),
     ],
@@ -267,7 +269,7 @@ EXIM = "2026-11-25 17:20:31 1vNabc-000000001Ab-0001 <= a@b.com H=(helo) [192.0.2
 @pytest.mark.parametrize(
     ("text", "options", "said"),
     [
-        ("", ("--json",), "no transaction in 0 lines"),
+        ("", ("--json",), "log, which is empty\n"),
         ("Nov 25 17:20:31 mx cron[1]: x\n", (), "1 lines of other programs). Is this the log of another server?"),
         (EXIM, ("--format", "postfix"), "Exim's log? Try --format exim."),
         ("Nov 25 17:20:31 mx cron[1]: x\n" * 300 + f"Nov 25 17:20:31 mx exim[7]: {EXIM}", (), "Try --format exim."),

@@ -169,7 +169,7 @@ WRONG = [
     (("block", "sender.nothing", "a.com"), "sender.nothing"),
     (("block", "sender.org", "a.com", "--for", "soon"), 'duration: found "soon"; allowed: a whole number and a'),
     (("mode", "off"), "mode: found 'off'; allowed: enforce, shadow"),
-    (("status", "--policy", "x"), "policy: found 'x'; allowed: ''"),
+    (("status", "--policy", "x"), "policy: found 'x'; allowed: none, since the only policy has no name"),
 ]
 
 
@@ -185,6 +185,9 @@ def test_a_reload_that_fails_ends_with_two(tmp_path: Path) -> None:
     path = policy_file(tmp_path, POLICY)
     control = str(tmp_path / "control" / "socket")
     with ServeProcess(tmp_path, "--policy", path, "--control", control):
+        policy_file(tmp_path, '[[limit]]\nname = "one"\nper = "sender.org"\nrate = "2/minute"\n')
+        assert throttle("ctl", "reload", "--control", control) == "reloaded\n"
+        assert ": enforce, 1 limit; checks" in throttle("ctl", "status", "--control", control)
         policy_file(tmp_path, "wrong")
         assert "the earlier policy stays" in throttle("ctl", "reload", "--control", control, code=2)
 

@@ -20,7 +20,7 @@ Seconds = Annotated[
 
 
 def command(*, as_json: AsJson = False, seconds: Seconds = 30) -> None:
-    """Measure what a call costs on this machine, beside other limiters that are installed."""
+    """Measure what a call costs on this machine, and what other limiters cost that are installed."""
     try:
         from throttle.bench.run import run
     except ModuleNotFoundError as error:

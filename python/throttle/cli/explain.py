@@ -76,9 +76,13 @@ def envelope_of(
     reply_to: list[str] | None,
 ) -> Envelope:
     """Returns the message that the options describe; a wrong one ends the command."""
-    octets = None if size is None else _whole(size, MOST_SIZE, f"--size: {size!r} is not a number of bytes")
+    octets = (
+        None
+        if size is None
+        else _whole(size, MOST_SIZE, f"--size: found {size!r}; allowed: a number of bytes, as 20000")
+    )
     if spf is not None and spf.lower() not in SPF:
-        fail(f"--spf: {spf!r} is no verdict; one of {', '.join(SPF)}")
+        fail(f"--spf: found {spf!r}; allowed: {', '.join(SPF)}")
     late = {"--to": to, "--spf": spf, "--size": size, "--dkim": dkim, "--message": message, "--reply-to": reply_to}
     told = [option for option, value in late.items() if value is not None]
     if mail_from is None and told:
@@ -133,7 +137,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")] = False,
 ) -> None:
     """Explains one message."""
-    count = _whole(after, MOST_AFTER, f"--after: {after!r} is not a whole number from 0 to {MOST_AFTER:,}")
+    count = _whole(after, MOST_AFTER, f"--after: found {after!r}; allowed: a whole number from 0 to {MOST_AFTER:,}")
     envelope = envelope_of(
         mail_from=mail_from,
         ip=ip,

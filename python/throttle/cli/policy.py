@@ -49,7 +49,7 @@ app = typer.Typer(
 #: Shown beside the rule, not in it.
 HEADING = ("name", "per")
 
-Memory = Annotated[str, typer.Option(help="Memory that it has to fit into.", metavar="SIZE")]
+Memory = Annotated[str, typer.Option(help="Memory that it has to fit into, as '64 MiB'.", metavar="SIZE")]
 MaxOpen = Annotated[int | None, typer.Option(help="Permits at once.", metavar="N", show_default="10000")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
 
@@ -212,7 +212,8 @@ def beside(quota_file: tuple[str, int] | None, entries: Sequence[Any], ended: in
         yield f"{quota_file[0]}: {quota_file[1]:,} values with quotas"
     if entries:
         over = f", {ended:,} of them ended and left out" if ended else ""
-        yield f"{len(entries):,} entries in [[allow]] and [[block]]{over}"
+        noun = "entry" if len(entries) == 1 else "entries"
+        yield f"{len(entries):,} {noun} in [[allow]] and [[block]]{over}"
 
 
 def rule(limit: Limit) -> str:

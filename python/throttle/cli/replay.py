@@ -37,7 +37,7 @@ Files = Annotated[
     ),
 ]
 PolicyName = Annotated[str, typer.Option(metavar="POLICY", help=f"The policy to try: {POLICY_HELP}.")]
-Memory = Annotated[str, typer.Option(metavar="SIZE", help="Memory of the guard.")]
+Memory = Annotated[str, typer.Option(metavar="SIZE", help="Memory of the guard, as '64 MiB'.")]
 Form = Annotated[
     str | None,
     typer.Option(
@@ -117,8 +117,8 @@ def command(
         fail(f"--format: found {form}; allowed: {', '.join(FORMATS)}")
     if files.count("-") > 1:
         fail("-: found twice; allowed: standard input once")
-    if learn is not None and not learn.absolute().parent.is_dir():
-        fail(f"--learn {learn}: there is no directory {learn.parent}")
+    if learn is not None:
+        _check_learn(learn)
     notes, now = Notes(), time.time()
     try:
         log = Log(files, notes, now=now, form=form, year=year)
@@ -139,12 +139,26 @@ def command(
             fail(_nothing(notes, log.why_empty()))
         told = report(replay, notes, top)
         if learn is not None:
-            told["learned"] = {"file": str(learn), "elements": write(learn, replay.until, replay.remembered)}
+            try:
+                told["learned"] = {"file": str(learn), "elements": write(learn, replay.until, replay.remembered)}
+            except OSError as error:  # it names the unfinished file
+                fail(f"--learn {learn}: {error.strerror or error}")
     except OSError as error:
-        fail(f"{error.filename or learn}: {error.strerror or error}")
+        fail(f"{error.filename}: {error.strerror or error}")
     except KeyboardInterrupt:
         fail("interrupted", INTERRUPTED)
     _print(told, show, as_json=as_json)
+
+
+def _check_learn(file: Path) -> None:
+    """Fails before the replay if the file cannot be written after it."""
+    try:
+        if not file.absolute().parent.is_dir():
+            fail(f"--learn {file}: there is no directory {file.parent}")
+        if file.is_dir():
+            fail(f"--learn {file}: is a directory; allowed: a file")
+    except OSError as error:
+        fail(f"--learn {file}: {error.strerror or error}")
 
 
 def _nothing(notes: Notes, guess: str) -> str:
@@ -156,8 +170,11 @@ def _nothing(notes: Notes, guess: str) -> str:
             f"{notes.broken:,} lines that could not be read, the first of them line {first.line} of {first.file}: "
             f"{first.why}: {first.text}"
         )
+    names = ", ".join(notes.files)
+    if not notes.lines and not found:
+        return f"found no transaction in {names}, which {'is' if len(notes.files) == 1 else 'are'} empty"
     among = f" ({'; '.join(found)})" if found else ""
-    return f"found no transaction in {notes.lines:,} lines of {', '.join(notes.files)}{among}. {guess}"
+    return f"found no transaction in {notes.lines:,} lines of {names}{among}. {guess}"
 
 
 def _print(told: dict[str, Any], show: Callable[[dict[str, Any], Any], None], *, as_json: bool) -> None:

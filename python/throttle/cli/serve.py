@@ -82,7 +82,18 @@ Policies = Annotated[
         "be given.",
     ),
 ]
-Memory = Annotated[str | None, typer.Option(metavar="SIZE", help="Memory of each policy.", show_default="16 MiB")]
+Memory = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Memory of each policy, as '64 MiB'.", show_default="16 MiB")
+]
+MaxOpen = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Permits of each policy: how many connections and messages may be open at once. With a scale above 1, "
+        "inbound needs 9,200 times the scale.",
+        show_default="10000",
+    ),
+]
 Learned = Annotated[
     str | None,
     typer.Option(
@@ -148,6 +159,7 @@ def command(
     on_fault: WhenFaulty = None,
     policy: Policies = ["inbound"],  # noqa: B006  typer copies it
     memory: Memory = None,
+    max_open: MaxOpen = None,
     learned: Learned = None,
     shadow: Shadow = False,
     metrics: MetricsAddress = None,
@@ -178,7 +190,12 @@ def command(
     events = Log("json" if log == "json" else "text")
     try:
         guards = Guards(
-            map(PolicySource.parse, policy), memory=memory, learned=learned, shadow=shadow, sample=control is not None
+            map(PolicySource.parse, policy),
+            memory=memory,
+            max_open=max_open,
+            learned=learned,
+            shadow=shadow,
+            sample=control is not None,
         )
     except OSError as error:
         fail(f"{error.filename}: {error.strerror or error}")
@@ -192,6 +209,7 @@ def command(
             {
                 "--policy": [str(PolicySource.parse(text).absolute()) for text in policy],
                 "--memory": memory,
+                "--max-open": max_open,
                 "--learned": None if learned is None else Path(learned).absolute(),
                 "--log": None if log == "text" else log,
                 "--shadow": shadow,
@@ -247,6 +265,8 @@ def _wrong_together(
         return "--postfix or --milter: found neither; allowed: one of them"
     if postfix is not None and options:
         return "--authserv-id, --authserv-fields and --on-fault: found one with --postfix; allowed: with --milter"
+    if "fields" in options and "authserv_id" not in options:
+        return "--authserv-fields: found no --authserv-id; allowed: with it"
     if control is None and group[0] is not None:
         return "--control-group: found no --control; allowed: with it"
     if group[0] is None and group[1]:
@@ -297,7 +317,8 @@ def _shown(text: str | None, metrics: Metrics, log: Log, *, check: bool) -> Abst
     if text is None:
         return nullcontext()
     try:
-        address = ListenAddress.parse(text if "unix:" in text else f"inet:{text}")
+        address = ListenAddress.parse_host_port(text)
+        address.check()
         return nullcontext() if check else closing(MetricsServer(address, metrics, log))
     except AddressError as error:
         fail(f"--metrics: {error}")
@@ -329,7 +350,7 @@ def _check_postfix(text: str, guards: Guards, log: Log) -> None:
     from throttle.serve.inactive import inactive_limits
 
     try:
-        ListenAddress.parse(text)
+        ListenAddress.parse(text).check()
     except AddressError as error:
         fail(f"--postfix: {error}")
     for source, guard in guards:

@@ -69,8 +69,9 @@ class Request:
         name = self.optional_text("policy")
         found = [(source, guard) for source, guard in self.guards if name is None or source.name == name]
         if not found:
-            names = ", ".join(repr(source.name) for source, _ in self.guards)
-            raise RequestError(f"policy: found {name!r}; allowed: {names}")
+            names = [source.name for source, _ in self.guards]
+            allowed = "none, since the only policy has no name" if names == [""] else ", ".join(map(repr, names))
+            raise RequestError(f"policy: found {name!r}; allowed: {allowed}")
         return found
 
     def end(self) -> None:

@@ -89,6 +89,9 @@ class _Guarded(Collector, Generic[M, S]):
                 f"{type(self).__name__} {name!r}: {found} is set, so prometheus_client is in multiprocess mode; "
                 "no bound holds there, because the files of all processes are exported: unset it"
             )
+        for argument, value in (("max_series", max_series), ("names_per_hour", names_per_hour)):
+            if not isinstance(value, int):
+                raise TypeError(f"{argument} of {name!r}: found {type(value).__name__}; allowed: int")
         if max_series < 3:
             raise ValueError(
                 f"max_series of {name!r} is {max_series}; allowed: 3 or more, {OTHER} and {RELEASED} included"

@@ -129,10 +129,12 @@ def check(path: str, group_id: int | None) -> None:
     """Looks whether only those can reach a control socket who may. Its directory need not exist yet.
 
     Raises:
-        AddressError: the path is not absolute, or others can reach its directory, or put another in its place.
+        AddressError: the path is not absolute, or too long, or has something else than a socket, or others can reach
+            its directory, or put another in its place.
     """
     if not path.startswith("/"):
         raise AddressError(f"found {path!r}; allowed: an absolute path")
+    ListenAddress(f"unix:{path}", path=path).check()
     directory = Path(path).parent
     try:
         # An ancestor may be a link, as /var/run is: what it leads to is looked at.
@@ -153,4 +155,7 @@ def check(path: str, group_id: int | None) -> None:
     if found.st_uid not in {0, os.geteuid()}:
         raise AddressError(f"{directory}: found the owner {found.st_uid}; allowed: root, or {os.geteuid()}")
     if mode & forbidden:
-        raise AddressError(f"{directory}: found the mode {mode:04o}; allowed: {allowed}, so that nobody else gets in")
+        raise AddressError(
+            f"{directory}: found the mode {mode:04o}; allowed: {allowed}, so that nobody else gets in. "
+            "Name a directory that does not exist yet, and it is made"
+        )

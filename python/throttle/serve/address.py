@@ -6,6 +6,8 @@ The words are those of Postfix's `check_policy_service` and `smtpd_milters`.
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import re
 import socket
 from dataclasses import dataclass, field
@@ -14,6 +16,9 @@ from pathlib import Path
 from throttle.serve import systemd
 
 BACKLOG = 1024
+
+MOST_PATH_BYTES = 107
+"""The longest path of a Unix socket: `sun_path` has 108 bytes, and the last one ends the text (unix(7))."""
 
 _INET = re.compile(r"inet:(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,9})")
 
@@ -62,6 +67,19 @@ class ListenAddress:
             raise AddressError(f"found {text!r}; allowed: {allowed}")
         return cls(text, host=match["v6"] or match["host"] or "127.0.0.1", port=int(match["port"]))
 
+    @classmethod
+    def parse_host_port(cls, text: str) -> ListenAddress:
+        """Parses an address without `inet:`, as `--metrics` has it: `HOST:PORT`, or `unix:PATH`.
+
+        Raises:
+            AddressError: it is neither.
+        """
+        if text.startswith("unix:"):
+            return cls.parse(text)
+        if _INET.fullmatch(f"inet:{text}") is None:
+            raise AddressError(f"found {text!r}; allowed: HOST:PORT or unix:PATH, such as 127.0.0.1:9797")
+        return cls.parse(f"inet:{text}")
+
     @property
     def family(self) -> socket.AddressFamily:
         """The family of its socket."""
@@ -81,6 +99,30 @@ class ListenAddress:
                 return False
         return True
 
+    def check(self) -> None:
+        """Looks for what would keep the address from being opened, and listens nowhere.
+
+        The directory of a Unix socket need not exist yet, because systemd may make it later.
+
+        Raises:
+            AddressError: the path is too long, something else than a socket is there, or this machine does not have
+                the host.
+        """
+        if self.path:
+            length = len(os.fsencode(self.path))
+            if length > MOST_PATH_BYTES:
+                raise AddressError(f"{self.text}: found a path of {length} bytes; allowed: at most {MOST_PATH_BYTES}")
+            path = Path(self.path)
+            if os.path.lexists(path) and not path.is_socket():
+                found = "a directory" if path.is_dir() else "a file that is no socket"
+                raise AddressError(f"{self.text}: found {found} there; allowed: a path where nothing is, or a socket")
+        elif self.host:
+            try:
+                with socket.socket(self.family) as probe:
+                    probe.bind((self.host, 0))
+            except OSError as error:
+                raise AddressError(f"{self.text}: {_reason(error)}") from error
+
     def listen(self, *, mode: int | None = 0o666) -> list[socket.socket]:
         """Opens the address.
 
@@ -90,13 +132,16 @@ class ListenAddress:
         Raises:
             AddressError: it cannot be opened, or somebody listens there.
         """
+        self.check()
         try:
             if self.path:
                 return [self._listen_unix(mode)]
             if self.host:
                 return [socket.create_server((self.host, self.port), family=self.family, backlog=BACKLOG)]
+        except FileNotFoundError as error:
+            raise AddressError(f"{self.text}: there is no directory {Path(self.path).parent}") from error
         except OSError as error:
-            raise AddressError(f"{self.text}: {error.strerror or error}") from error
+            raise AddressError(f"{self.text}: {_reason(error)}") from error
         try:
             sockets = systemd.passed_sockets()
             are_listening = all(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for one in sockets)
@@ -131,6 +176,16 @@ class ListenAddress:
             listener.close()
             raise
         return listener
+
+
+def _reason(error: OSError) -> str:
+    """Why an address cannot be opened."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "another process listens there"
+        case errno.EADDRNOTAVAIL:
+            return "this machine does not have that address"
+    return (error.strerror or str(error)).partition(" (while attempting to bind")[0]  # what Python adds
 
 
 def _device_and_inode(path: str) -> tuple[int, int]:

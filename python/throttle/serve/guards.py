@@ -54,7 +54,7 @@ class Reload:
 
 
 class Guards:
-    """One guard for each source, each with `memory` of its own.
+    """One guard for each source, each with `memory` and `max_open` permits of its own.
 
     Raises:
         ValueError: two sources have one name.
@@ -68,6 +68,7 @@ class Guards:
         sources: Iterable[PolicySource],
         *,
         memory: str | None = None,
+        max_open: int | None = None,
         learned: str | None = None,
         shadow: bool = False,
         sample: bool = False,
@@ -79,7 +80,8 @@ class Guards:
         for source in sources:
             if source.name in self._guards:
                 raise ValueError(_same_name(self._guards[source.name][0], source))
-            guard = Throttle(policies.load(source.source), memory=memory, learned=learned, sample=sample)
+            loaded = policies.load(source.source)
+            guard = Throttle(loaded, memory=memory, max_open=max_open, learned=learned, sample=sample)
             self._guards[source.name] = (source, guard)
             if shadow:
                 self.set_mode(source, "shadow")

@@ -36,9 +36,9 @@ def check(address: str, guards: Guards, **options: Any) -> Throttle:
     `options` are those of `throttle.milter.ThrottleMilter`.
 
     Raises:
-        ValueError: the address is none, there are several policies, or an option is wrong.
+        ValueError: the address cannot be opened, there are several policies, or an option is wrong.
     """
-    ListenAddress.parse(address, fixed=True)
+    ListenAddress.parse(address, fixed=True).check()
     (source, guard), *others = guards
     if others:
         raise ValueError("found several policies; allowed: one, because a milter is not told a policy_context")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,7 @@ from integrations.aiosmtpd.serving import (
     send,
 )
 from throttle import Limit, Throttle
-from throttle.aiosmtpd import FAULT
+from throttle.aiosmtpd import FAULT, SMTP, Controller
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,6 +136,23 @@ def test_a_handler_without_hooks_is_guarded_at_data(serve: Callable[..., Loopbac
     with client(serve(guard(limit("once", "from.org", "1/day")), object())) as connection:
         connection.ehlo()
         assert [send(connection), send(connection)] == [[250, 250, 250], [250, 250, 451]]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"guard": "inbound"}, 'guard: found str; allowed: Throttle, as Throttle("inbound")'),
+        ({"guard": None}, "guard: found NoneType; allowed: Throttle"),
+        ({"outcome": "spam"}, "outcome: found str; allowed: a function"),
+        ({"on_decision": 1}, "on_decision: found int; allowed: a function, or None"),
+    ],
+)
+def test_a_wrong_type_is_told_before_the_first_client(wrong: dict[str, Any], message: str) -> None:
+    arguments = {"guard": open_guard(), **wrong}
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}"):
+        Controller(Recording(), hostname="127.0.0.1", port=0, **arguments)
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}"):
+        SMTP(Recording(), **arguments)
 
 
 class Faulty:

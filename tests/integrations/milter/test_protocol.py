@@ -380,6 +380,11 @@ def test_a_wrong_address_is_told(address: str) -> None:
         run(Throttle(), address, stop=threading.Event())
 
 
+def test_a_guard_that_is_none_is_told_before_the_first_client() -> None:
+    with pytest.raises(TypeError, match=r'^guard: found str; allowed: Throttle, as Throttle\("inbound"\)$'):
+        ThrottleMilter("inbound")  # type: ignore[arg-type]
+
+
 def test_an_address_that_cannot_be_listened_on_is_told() -> None:
     process = subprocess.run(
         [sys.executable, SCRIPT, "unix:/nowhere/milter"],
@@ -390,7 +395,7 @@ def test_an_address_that_cannot_be_listened_on_is_told() -> None:
         timeout=30,
     )
     assert process.stdout == ""
-    assert process.stderr.splitlines()[-1].startswith("OSError: unix:/nowhere/milter: No such file")
+    assert process.stderr.splitlines()[-1].startswith("OSError: unix:/nowhere/milter: there is no directory /nowhere")
 
 
 def last_answer(wire: Wire) -> Answer | None:

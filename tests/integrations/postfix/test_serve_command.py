@@ -15,7 +15,7 @@ import pytest
 from integrations.postfix.serve_process import policy_file
 from throttle import Limit, Policy
 from throttle.serve.address import AddressError, ListenAddress
-from throttle.serve.guards import PolicySource
+from throttle.serve.guards import Guards, PolicySource
 from throttle.serve.inactive import inactive_limits
 
 if TYPE_CHECKING:
@@ -42,15 +42,20 @@ def serve(*arguments: str) -> subprocess.CompletedProcess[str]:
         ),
         (("--postfix", "inet:127.0.0.1:0", "--policy", "a=inbound", "--policy", "a=submission"), "each NAME once"),
         (("--postfix", "inet:127.0.0.1:0", "--memory", "1 MiB"), "inbound.toml: memory: found"),
+        (("--postfix", "inet:127.0.0.1:0", "--max-open", "0"), "max_open: found 0; allowed: a whole number from 1"),
         (("--postfix", "inet:127.0.0.1:99999"), "allowed: a port from 0 to 65535"),
         (("--postfix", "unix:private/throttle"), "such as unix:/var/spool/postfix/private/throttle"),
+        (("--milter", "inet:127.0.0.1:0", "--authserv-fields", "2"), "--authserv-fields: found no --authserv-id"),
         (("--print-unit", "service", "--postfix", "inet:127.0.0.1:0"), "allowed in a unit: systemd"),
         (("--print-unit", "service", "--milter", "unix:/srv/milter"), "allowed in a unit: unix:/run/throttle/NAME"),
         (("--print-unit", "socket", "--milter", "unix:/run/throttle/milter"), "found 'socket' with --milter"),
         (("--log", "xml"), "--log: found 'xml'; allowed: text, json"),
         (("--print-unit", "timer"), "--print-unit: found 'timer'; allowed: service, socket"),
         (("--on-fault", "pass"), "--on-fault: found 'pass'; allowed: accept, tempfail"),
-        (("--postfix", "unix:/no/such/directory/socket"), "--postfix: unix:/no/such/directory/socket: No such file"),
+        (
+            ("--postfix", "unix:/no/such/directory/socket"),
+            "--postfix: unix:/no/such/directory/socket: there is no directory /no/such/directory",
+        ),
         (("--postfix", "inet:127.0.0.1:0", "--on-fault", "accept"), "found one with --postfix"),
         (("--postfix", "inet:127.0.0.1:0", "--authserv-id", "mx"), "found one with --postfix"),
     ],
@@ -60,6 +65,29 @@ def test_what_is_wrong_is_said_in_one_message(arguments: tuple[str, ...], messag
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--postfix", "unix:/tmp"), "--postfix: unix:/tmp: found a directory there; allowed: a path where nothing is"),
+        (("--postfix", "unix:/etc/passwd"), "--postfix: unix:/etc/passwd: found a file that is no socket there"),
+        (("--postfix", f"unix:/{'x' * 107}"), "found a path of 108 bytes; allowed: at most 107"),
+        (("--postfix", "inet:192.0.2.9:0"), "--postfix: inet:192.0.2.9:0: this machine does not have that address"),
+        (("--postfix", "inet:256.1.1.1:0"), "--postfix: inet:256.1.1.1:0: "),
+        (("--postfix", "systemd", "--metrics", "9797"), "--metrics: found '9797'; allowed: HOST:PORT or unix:PATH"),
+        (
+            ("--postfix", "systemd", "--metrics", "inet:127.0.0.1:9797"),
+            "--metrics: found 'inet:127.0.0.1:9797'; allowed: HOST:PORT or unix:PATH, such as 127.0.0.1:9797",
+        ),
+        (("--postfix", "systemd", "--metrics", "unix:/tmp"), "--metrics: unix:/tmp: found a directory there"),
+        (("--postfix", "systemd", "--control", f"/{'x' * 107}/socket"), "found a path of 115 bytes; allowed: at most"),
+    ],
+)
+def test_check_finds_an_address_that_cannot_be_opened(arguments: tuple[str, ...], message: str) -> None:
+    done = serve(*arguments, "--check")
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr.splitlines()[-1]
 
 
 def test_check_lists_what_cannot_act_and_listens_nowhere() -> None:
@@ -118,13 +146,30 @@ def test_an_address_that_is_taken_is_an_error(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = serve("--postfix", f"inet:127.0.0.1:{taken.getsockname()[1]}")
     assert done.returncode == 2
-    assert "Address already in use" in done.stderr
+    assert done.stderr.endswith(": another process listens there\n")
     with socket.socket(socket.AF_UNIX) as taken:
         taken.bind(str(tmp_path / "socket"))
         taken.listen()
         done = serve("--postfix", f"unix:{tmp_path}/socket")
     assert done.returncode == 2
     assert "another process listens there" in done.stderr
+
+
+def test_a_reason_has_nothing_that_python_adds(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> socket.socket:
+        raise PermissionError(errno.EACCES, "Permission denied (while attempting to bind on address ('127.0.0.1', 25))")
+
+    monkeypatch.setattr("socket.create_server", fail)
+    with pytest.raises(AddressError, match=r"^inet:127\.0\.0\.1:25: Permission denied$"):
+        ListenAddress.parse("inet:127.0.0.1:25").listen()
+
+
+def test_max_open_is_the_number_of_permits() -> None:
+    ((_, guard),) = Guards([PolicySource.parse("inbound")], max_open=1)
+    assert guard.session(client_ip="192.0.2.1").connect()
+    with guard.session(client_ip="192.0.2.1") as first, guard.session(client_ip="203.0.113.1") as second:
+        assert first.connect()
+        assert second.connect().limit == "max-open"
 
 
 def test_a_socket_with_many_connections_waiting_is_not_taken_over(tmp_path: Path) -> None:

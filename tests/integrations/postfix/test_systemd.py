@@ -342,10 +342,20 @@ def command_of(unit: str) -> list[str]:
 def test_the_options_that_are_given_stand_in_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(str(files("throttle.policies") / "inbound.toml"), tmp_path / "100% $mine.toml")
-    options = ["--policy", "100% $mine.toml", "--policy", "submission=submission", "--memory", "32 MiB", "--shadow"]
+    options = [
+        "--policy",
+        "100% $mine.toml",
+        "--policy",
+        "submission=submission",
+        "--memory",
+        "32 MiB",
+        "--max-open",
+        "46000",
+        "--shadow",
+    ]
     assert command_of(printed(*options, "--log", "json")) == [
         *("--postfix", "systemd", "--policy", f"{tmp_path}/100%% $$mine.toml", "--policy", "submission=submission"),
-        *("--memory", "32 MiB", "--log", "json", "--shadow"),
+        *("--memory", "32 MiB", "--max-open", "46000", "--log", "json", "--shadow"),
     ]
 
 
