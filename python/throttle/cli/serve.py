@@ -113,9 +113,7 @@ MetricsAddress = Annotated[
 ]
 MaxSeries = Annotated[
     int | None,
-    typer.Option(
-        metavar="N", help="Do not start when the policies could show more series than this.", show_default=False
-    ),
+    typer.Option(metavar="N", help="Load no policies that could show more series than this.", show_default=False),
 ]
 Control = Annotated[
     str | None,
@@ -174,7 +172,7 @@ def command(
     """Tries the options, and serves."""
     from throttle.serve.guards import Guards, PolicySource
     from throttle.serve.log import Log
-    from throttle.serve.metrics import Metrics, most_series
+    from throttle.serve.metrics import Metrics
 
     if print_unit is not None and milter is None and postfix is None:
         postfix = "systemd"
@@ -196,14 +194,12 @@ def command(
             learned=learned,
             shadow=shadow,
             sample=control is not None,
+            max_series=max_series,
         )
     except OSError as error:
         fail(f"{error.filename}: {error.strerror or error}")
     except (ThrottleError, ValueError) as error:
         fail(error)
-    series = most_series(guards)
-    if max_series is not None and series > max_series:
-        fail(f"--max-series: found policies that can show {series:,} series at once; allowed: {max_series:,}")
     if print_unit is not None:
         words = _words(
             {

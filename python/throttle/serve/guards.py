@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from throttle.serve.log import Log
     from throttle.types import Mode
 
+OWN_SERIES = 7
+"""The most series that a service shows besides those of its guards."""
+
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<source>.+)", re.DOTALL)
 
 
@@ -56,8 +59,10 @@ class Reload:
 class Guards:
     """One guard for each source, each with `memory` and `max_open` permits of its own.
 
+    A policy with which the service could show more than `max_series` series is not loaded.
+
     Raises:
-        ValueError: two sources have one name.
+        ValueError: two sources have one name, or the policies could show too many series.
         PolicyError: a policy is wrong, or does not fit.
         OSError: a file cannot be read.
         ThrottleError: `learned` cannot be read, or is no state.
@@ -72,8 +77,10 @@ class Guards:
         learned: str | None = None,
         shadow: bool = False,
         sample: bool = False,
+        max_series: int | None = None,
     ) -> None:
         self._reload_lock = threading.Lock()
+        self._max_series = max_series
         self._modes: dict[str, Mode] = {}
         """The modes that operators have set, by the name of the policy. A reload keeps them."""
         self._guards: dict[str, tuple[PolicySource, Throttle]] = {}
@@ -85,7 +92,14 @@ class Guards:
             self._guards[source.name] = (source, guard)
             if shadow:
                 self.set_mode(source, "shadow")
+        self._check_series(OWN_SERIES + sum(guard.policy.series_bound()[0] for _, guard in self))
         self.last_reload = Reload(time.time(), succeeded=True)
+
+    def _check_series(self, series: int) -> None:
+        if self._max_series is not None and series > self._max_series:
+            raise ValueError(
+                f"--max-series: found policies that can show {series:,} series at once; allowed: {self._max_series:,}"
+            )
 
     @property
     def has_default(self) -> bool:
@@ -109,27 +123,29 @@ class Guards:
         Logs each error, and returns it with its source.
         """
         with self._reload_lock:
-            results = [(source, _reloaded(source, guard, log)) for source, guard in self]
+            results = [(source, self._reloaded(source, guard, log)) for source, guard in self]
             for source, guard in self:
                 guard.mode = self._modes.get(source.name, guard.mode)
             succeeded = all(error is None for _, error in results)
             self.last_reload = Reload(time.time() if succeeded else self.last_reload.at, succeeded)
         return results
 
-
-def _reloaded(source: PolicySource, guard: Throttle, log: Log) -> str | None:
-    """Reads one policy again, and returns what is wrong with it."""
-    try:
-        guard.reload(policies.load(source.source))
-    except OSError as error:
-        wrong = f"{source}: {error.strerror or error}"
-    except (ThrottleError, ValueError) as error:
-        wrong = str(error)
-    else:
-        log.event("reloaded", f"policy {source}", limits=len(guard.policy.limits))
-        return None
-    log.event("reload failed", f"{wrong}; the earlier policy stays", policy=str(source))
-    return wrong
+    def _reloaded(self, source: PolicySource, guard: Throttle, log: Log) -> str | None:
+        """Reads one policy again, and returns what is wrong with it."""
+        try:
+            policy = policies.load(source.source)
+            others = sum(other.policy.series_bound()[0] for _, other in self if other is not guard)
+            self._check_series(OWN_SERIES + others + policy.series_bound()[0])
+            guard.reload(policy)
+        except OSError as error:
+            wrong = f"{source}: {error.strerror or error}"
+        except (ThrottleError, ValueError) as error:
+            wrong = str(error)
+        else:
+            log.event("reloaded", f"policy {source}", limits=len(guard.policy.limits))
+            return None
+        log.event("reload failed", f"{wrong}; the earlier policy stays", policy=str(source))
+        return wrong
 
 
 def _same_name(first: PolicySource, second: PolicySource) -> str:

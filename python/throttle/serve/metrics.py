@@ -4,14 +4,18 @@ restarts it.
 It is no web server: it reads one request, answers it and closes. It runs in a thread of its own, with the loop of a
 milter's process as with that of Postfix's delegation.
 Invariants: the number of series is known before start. At most `MOST_CLIENTS` clients are served at once: one more
-takes the place of the oldest that has not asked yet. Each is served for at most `MOST_SECONDS`, and of a request at
-most `MOST_HEAD_BYTES` are read.
+takes the place of the oldest that has asked nothing for `SILENT_SECONDS`, and waits in the kernel's queue until there is
+a place. So a probe of life waits behind those who scrape in a loop, and gets its answer. Each is served for at most `MOST_SECONDS`,
+and of a request at most `MOST_HEAD_BYTES` are read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import re
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from throttle._core import MetricsExporter
@@ -19,6 +23,7 @@ from throttle.serve.address import shown
 from throttle.serve.side import SideLoop
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from throttle.serve.address import ListenAddress
@@ -27,22 +32,18 @@ if TYPE_CHECKING:
 
 MOST_CLIENTS = 8
 MOST_SECONDS = 5.0
+SILENT_SECONDS = 0.2
 MOST_HEAD_BYTES = 8192
 REST_SECONDS = 0.02
 """The time from an answer to the next, for all clients together: who scrapes in a loop takes no mail its processor."""
 
 OPENMETRICS = "application/openmetrics-text"
+_NO_WEIGHT = re.compile(r"q=0(\.0{0,3})?")
+"""The weight of a form that a client does not want (RFC 9110 §12.4.2)."""
+
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 Families = list[tuple[str, str, str, list[tuple[dict[str, str], float]]]]
-
-OWN_SERIES = 7
-"""Series of `Metrics.families` without those of the guards, at most."""
-
-
-def most_series(guards: Guards) -> int:
-    """Returns the most series that the service shows at once."""
-    return OWN_SERIES + sum(guard.policy.series_bound()[0] for _, guard in guards)
 
 
 class Metrics:
@@ -110,7 +111,7 @@ def _accepts_openmetrics(fields: bytes) -> bool:
         if name.strip().lower() == b"accept":
             for choice in value.decode("latin-1").lower().split(","):
                 kind, *parameters = (part.strip() for part in choice.split(";"))
-                if kind == OPENMETRICS and "q=0" not in parameters:
+                if kind == OPENMETRICS and not any(_NO_WEIGHT.fullmatch(parameter) for parameter in parameters):
                     return True
     return False
 
@@ -133,8 +134,8 @@ class MetricsServer:
     def __init__(self, address: ListenAddress, metrics: Metrics, log: Log) -> None:
         self._address, self._metrics, self._log = address, metrics, log
         self._sockets = address.listen()
-        self._clients: dict[asyncio.StreamWriter, bool] = {}
-        """Those that are served, the oldest first, and whether each has asked."""
+        self._clients: dict[asyncio.Task[None], float] = {}
+        """Those that are served, the oldest first, and until when each may say nothing; infinite once it has asked."""
         self._loop = SideLoop("metrics")
         self._loop.run(self._start())
         for listener in self._sockets:
@@ -147,23 +148,38 @@ class MetricsServer:
 
     async def _start(self) -> None:
         self._turn = asyncio.Lock()
-        self._servers = [
-            await asyncio.start_server(self._serve, sock=listener, limit=MOST_HEAD_BYTES) for listener in self._sockets
-        ]
+        self._accepting = [asyncio.create_task(self._accept(listener)) for listener in self._sockets]
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._clients) >= MOST_CLIENTS:
-            # Clients that say nothing keep no scraper out, and no probe of life.
-            silent = next((client for client, has_asked in self._clients.items() if not has_asked), writer)
-            silent.transport.abort()
-            if silent is writer:
-                return
-            del self._clients[silent]
-        self._clients[writer] = False
+    async def _accept(self, listener: socket.socket) -> None:
+        """Accepts connections, and makes room for each."""
+        listener.setblocking(False)
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listener)
+            except OSError as error:
+                self._log.event("metrics fault", error.strerror or str(error))
+                await asyncio.sleep(REST_SECONDS)
+                continue
+            while len(self._clients) >= MOST_CLIENTS:
+                silent, until = min(self._clients.items(), key=itemgetter(1))
+                if until <= loop.time():
+                    silent.cancel()
+                rest = min(max(until - loop.time(), 0), SILENT_SECONDS)
+                await asyncio.wait(self._clients, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+            client = asyncio.create_task(self._serve(connection))
+            self._clients[client] = loop.time() + SILENT_SECONDS
+            client.add_done_callback(self._clients.pop)
+            await asyncio.sleep(0)  # it has begun, so it closes its connection when it is cancelled
+
+    async def _serve(self, connection: socket.socket) -> None:
+        writer = None
         try:
+            reader, writer = await asyncio.open_connection(sock=connection, limit=MOST_HEAD_BYTES)
             async with asyncio.timeout(MOST_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
-                self._clients[writer] = True
+                if (client := asyncio.current_task()) is not None:
+                    self._clients[client] = math.inf
                 async with self._turn:
                     answer = self._metrics.answer(head)
                     await asyncio.sleep(REST_SECONDS)
@@ -176,9 +192,11 @@ class MetricsServer:
         except Exception as error:  # noqa: BLE001  a fault here must not end the service
             self._log.fault("metrics fault", error)
         finally:
-            self._clients.pop(writer, None)
-            with contextlib.suppress(OSError):
-                writer.transport.abort()
+            if writer is None:
+                connection.close()
+            else:
+                with contextlib.suppress(OSError):
+                    writer.transport.abort()
 
 
 def counter(name: str, text: str, value: float) -> tuple[str, str, str, list[tuple[dict[str, str], float]]]:

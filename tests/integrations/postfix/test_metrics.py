@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +18,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from integrations.postfix.policy_client import DUNNO, PolicyClient
 from integrations.postfix.serve_process import ServeProcess, policy_file
 from throttle import Policy
-from throttle.serve.metrics import MOST_CLIENTS, MOST_HEAD_BYTES, OWN_SERIES
+from throttle.serve.guards import OWN_SERIES
+from throttle.serve.metrics import MOST_CLIENTS, MOST_HEAD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +69,8 @@ def test_a_scraper_gets_the_format_that_it_asks_for(service: ServeProcess) -> No
     accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
     status, kind, text = get(service, "/metrics", Accept=accept)
     assert (status, kind) == (200, "application/openmetrics-text; version=1.0.0; charset=utf-8")
+    for weight in ("0", "0.0", "0.000"):
+        assert get(service, "/metrics", Accept=f"application/openmetrics-text;q={weight}")[1].startswith("text/plain")
     families = {family.name: family for family in read(text)}
     assert {"throttle_requests", "throttle_errors", "throttle_connections", "throttle_checks"} <= families.keys()
     assert sum(len(family.samples) for family in families.values()) <= 300
@@ -94,6 +99,26 @@ def test_clients_that_send_too_much_or_nothing_do_not_keep_a_scraper_out(service
             assert client.recv(100) == b"", "a client that sends nothing is dropped after five seconds"
         client.close()
     assert get(service, "/healthz")[0] == 200
+
+
+def test_a_probe_of_life_gets_its_answer_beside_scrapers_in_a_loop(service: ServeProcess) -> None:
+    ended = threading.Event()
+
+    def scrape() -> int:
+        scrapes = 0
+        while not ended.is_set():
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                scrapes += get(service, "/metrics")[0] == 200
+        return scrapes
+
+    with ThreadPoolExecutor(2 * MOST_CLIENTS) as scrapers:
+        running = [scrapers.submit(scrape) for _ in range(2 * MOST_CLIENTS)]
+        try:
+            answers = [get(service, "/healthz")[0] for _ in range(10)]
+        finally:
+            ended.set()
+    assert answers == [200] * 10
+    assert all(scraper.result() for scraper in running)
 
 
 def test_a_reload_that_fails_shows(tmp_path: Path) -> None:
@@ -130,3 +155,13 @@ def test_a_start_above_max_series_is_refused_with_the_sum(tmp_path: Path) -> Non
     ]
     assert [one.returncode for one in done] == [0, 2]
     assert f"can show {most} series at once; allowed: {most - 1}" in done[1].stderr
+
+
+def test_a_reload_above_max_series_keeps_the_policy(tmp_path: Path) -> None:
+    policy = policy_file(tmp_path, POLICY)
+    most = Policy.from_file(policy).series_bound()[0] + OWN_SERIES
+    with ServeProcess(tmp_path, "--policy", policy, "--metrics", "127.0.0.1:0", "--max-series", str(most)) as service:
+        policy_file(tmp_path, POLICY + POLICY.replace("pace", "other"))
+        service.process.send_signal(signal.SIGHUP)
+        service.wait_for(f"reload failed.*series at once; allowed: {most}; the earlier policy stays")
+        assert 'limit="other"' not in get(service, "/metrics")[2]

@@ -34,7 +34,7 @@ from throttle.demo.monitors import Webhook
 from throttle.demo.peers import host_of
 from throttle.demo.traffic import Mix, conversations, last_minute
 from throttle.monitoring.dashboard import queries
-from throttle.serve.metrics import OWN_SERIES
+from throttle.serve.guards import OWN_SERIES
 
 if TYPE_CHECKING:
     import random
