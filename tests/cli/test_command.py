@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from throttle import Limit, Policy, __version__
+from throttle.cli.app import app
 
 # stands in front of the package search: an import of the named package fails as if it were not installed
 WITHOUT = """
@@ -61,10 +63,10 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_help_ends_with_an_example(command: tuple[str, ...]) -> None:
-    done, short = throttle(*command, "--help"), throttle(*command, "-h")
-    assert done.returncode == 0
+    done, short = (CliRunner().invoke(app, [*command, option], prog_name="throttle") for option in ("--help", "-h"))
+    assert done.exit_code == 0
     assert done.stdout.strip().splitlines()[-1].strip().startswith("Example: throttle")
-    assert (short.returncode, short.stdout) == (0, done.stdout)
+    assert (short.exit_code, short.stdout) == (0, done.stdout)
 
 
 @pytest.mark.parametrize("columns", [60, 130])
