@@ -353,7 +353,9 @@ def _named(finding: Target | Action) -> str:
 
 def _period(diagnosis: Diagnosis) -> str:
     seconds = diagnosis["recent_seconds"]
-    return f"the last {seconds / 60:.0f} minutes" if seconds >= 90 else f"the last {seconds:.0f} seconds"
+    if seconds >= 90:
+        return f"the last {seconds / 60:.0f} minutes"
+    return "the last second" if round(seconds) == 1 else f"the last {seconds:.0f} seconds"
 
 
 def _percent(share: float) -> str:

@@ -69,6 +69,17 @@ def test_every_help_ends_with_an_example(command: tuple[str, ...]) -> None:
     assert (short.exit_code, short.stdout) == (0, done.stdout)
 
 
+def test_each_alert_links_to_its_runbook_where_the_pages_are_published() -> None:
+    plain, linked = throttle("metrics", "rules"), throttle("metrics", "rules", "--pages", "https://docs.example.com/t/")
+    runbooks = [line.split()[1] for line in linked.stdout.splitlines() if "runbook: " in line]
+    assert len(runbooks) == plain.stdout.count("runbook: ") > 5
+    assert all(runbook.startswith("https://docs.example.com/t/alerts.html#throttle") for runbook in runbooks)
+    assert linked.stdout.replace("https://docs.example.com/t/", "") == plain.stdout
+    wrong = throttle("metrics", "rules", "--pages", "docs example")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "--pages: found 'docs example'; allowed: a URL" in wrong.stderr
+
+
 @pytest.mark.parametrize("columns", [60, 130])
 def test_a_help_in_a_pipe_is_as_wide_as_columns_says(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))

@@ -19,8 +19,9 @@ FILES = {
 """The files by the word that prints them."""
 
 
-def text(name: str) -> str:
-    """Returns the file of a name in `FILES`, or the dashboard."""
+def text(name: str, pages: str = "") -> str:
+    """Returns the file of a name in `FILES`, or the dashboard. The links to runbooks begin with the URL `pages`."""
     if name == "dashboard":
         return json.dumps(dashboard(), indent=2) + "\n"
-    return (resources.files(__name__) / FILES[name]).read_text(encoding="utf-8")
+    file = (resources.files(__name__) / FILES[name]).read_text(encoding="utf-8")
+    return file.replace("runbook: alerts.html", f"runbook: {pages.rstrip('/')}/alerts.html") if pages else file
