@@ -18,7 +18,10 @@ MOST_SECONDS = 0.7
 
 
 class SlowRelay:
-    """Forwards connections to a port of loopback, and delays each answer for up to `MOST_SECONDS`. A context manager."""
+    """Forwards connections to a port of loopback, and delays each answer by 0.1 s to `MOST_SECONDS`.
+
+    A context manager.
+    """
 
     def __init__(self, port: int, seed: str) -> None:
         self._to, self._rng = port, random.Random(seed)

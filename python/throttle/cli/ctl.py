@@ -61,9 +61,8 @@ def status(*, policy: PolicyName = None, control: ControlPath = client.DEFAULT, 
     for one in answer["policies"]:
         checks = client.counted(one["checks"])
         limits = f"{one['limits']} limit{'' if one['limits'] == 1 else 's'}"
-        _say(
-            f"policy {_named(one)}{one['source']}: {one['mode']}, {limits}; checks, one at each step of a message: {checks}"
-        )
+        _say(f"policy {_named(one)}{one['source']}: {one['mode']}, {limits}")
+        _say(f"  checks, one at each step of a message: {checks}")
         for limit, by_mode in sorted(one["refusals"].items(), key=lambda item: -sum(item[1].values())):
             refused = ", ".join(f"{count:,} {mode}" for mode, count in by_mode.items() if count)
             _say(f"  {limit}: {refused}")

@@ -3,10 +3,10 @@ restarts it.
 
 It is no web server: it reads one request, answers it and closes. It runs in a thread of its own, with the loop of a
 milter's process as with that of Postfix's delegation.
-Invariants: the number of series is known before start. At most `MOST_CLIENTS` clients are served at once: one more
-takes the place of the oldest that has asked nothing for `SILENT_SECONDS`, and waits in the kernel's queue until there is
-a place. So a probe of life waits behind those who scrape in a loop, and gets its answer. Each is served for at most `MOST_SECONDS`,
-and of a request at most `MOST_HEAD_BYTES` are read.
+Invariants: the number of series is known before start. At most `MOST_CLIENTS` clients are served at once. One more
+takes the place of the oldest that has asked nothing for `SILENT_SECONDS`, and waits in the kernel's queue until there
+is a place. So a probe of life waits behind those who scrape in a loop, and gets its answer. Each is served for at most
+`MOST_SECONDS`, and of a request at most `MOST_HEAD_BYTES` are read.
 """
 
 from __future__ import annotations
