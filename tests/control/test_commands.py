@@ -187,7 +187,7 @@ def test_a_reload_that_fails_ends_with_two(tmp_path: Path) -> None:
     with ServeProcess(tmp_path, "--policy", path, "--control", control):
         policy_file(tmp_path, '[[limit]]\nname = "one"\nper = "sender.org"\nrate = "2/minute"\n')
         assert throttle("ctl", "reload", "--control", control) == "reloaded\n"
-        assert ": enforce, 1 limit; checks" in throttle("ctl", "status", "--control", control)
+        assert ": enforce, 1 limit\n  checks" in throttle("ctl", "status", "--control", control)
         policy_file(tmp_path, "wrong")
         assert "the earlier policy stays" in throttle("ctl", "reload", "--control", control, code=2)
 
