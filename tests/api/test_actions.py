@@ -137,7 +137,7 @@ def test_what_is_proven_can_be_blocked(per: str | list[str], fields: dict[str, A
         ("list.id", {}, "which is a mere claim"),
         ("global", {}, "shut it to everybody"),
         ("rcpt.address", {"count": "recipients"}, "shut it to everybody"),
-        ("sender.registered", {"distinct": "sender.host", "settle": "1 hour", "verified": "proven"}, "beside `settle`"),
+        ("sender.registered", {"distinct": "sender.host", "settle": "1 hour", "verified": "proven"}, "with `settle`"),
     ],
 )
 def test_a_block_that_would_be_a_weapon_is_refused_with_the_reason(
@@ -153,11 +153,11 @@ def test_a_block_that_would_be_a_weapon_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     ("fields", "allowed"),
     [
-        ({"per": "client.ip", "action": "block 1 hour"}, '"defer" or "reject" beside `in_flight`'),
-        ({"per": "global", "action": "reject"}, '"defer" beside an `in_flight` that many share'),
+        ({"per": "client.ip", "action": "block 1 hour"}, '"defer" or "reject" with `in_flight`'),
+        ({"per": "global", "action": "reject"}, '"defer" with an `in_flight` that many share'),
         (
             {"per": "client.ip", "action": "reject", "share": {"per": "sender.org", "of_free": "1/10"}},
-            '"defer" beside an `in_flight` that many share',
+            '"defer" with an `in_flight` that many share',
         ),
     ],
 )
@@ -211,7 +211,10 @@ def test_a_shadow_limit_and_a_peek_block_nobody() -> None:
 
 
 def test_a_guard_too_small_for_blocks_says_so() -> None:
-    with pytest.raises(PolicyError, match="blocks in at least 262144 bytes"):
+    with pytest.raises(
+        PolicyError,
+        match=r"in 131072 bytes \(128 KiB\) of memory; allowed: blocks in at least 262144 bytes \(256 KiB\)",
+    ):
         guard(limit("once", "client.ip", action="block 1 minute"), memory="128 KiB")
 
 

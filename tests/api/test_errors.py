@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ from throttle import Envelope, ManualClock, PolicyError
 from throttle.sketch import CountMin, HyperLogLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 # Wrong arguments are what is tested, so nothing here has types.
 API: Any = throttle
@@ -95,9 +96,75 @@ WRONG_POLICIES: list[Callable[[], object]] = [
 ]
 
 
+#: A right argument for each name that a call needs.
+RIGHT: dict[str, Any] = {
+    "address": "a@b.com",
+    "data": b"",
+    "delta": 0.1,
+    "envelope": Envelope(),
+    "epsilon": 0.1,
+    "headers": b"",
+    "identity": "client.net",
+    "key": "a",
+    "keys": [],
+    "limits": [throttle.Limit(name="a", per="client.ip", rate="1/day")],
+    "name": "b.com",
+    "outcome": "spam",
+    "path": "policy.toml",
+    "policy": "inbound",
+    "rate": "1/day",
+    "recipients": "a@b.com",
+    "seconds": 1.0,
+    "text": "",
+    "value": "192.0.2.1",
+    "width": 10,
+    "depth": 2,
+}
+
+#: Arguments that are fields of a policy, as a file has them: a wrong type is a `PolicyError`.
+FIELDS = {("Policy", name) for name in ("scale", "mode", "max_recipients", "largest_message", "help_url")}
+
+MADE: list[Any] = [
+    GUARD,
+    GUARD.session(),
+    GUARD.check(Envelope()),
+    CLOCK(0.0),
+    COUNTS(10, 2),
+    DISTINCT(),
+    API.Policy.builtin(),
+    API.RateLimiter("1/day"),
+    API.RateLimiter("1/day").hit("a"),
+]
+
+
+def wrong_arguments() -> Iterator[Any]:
+    """Every argument of every call that is written in Rust."""
+    calls: list[tuple[str, Any]] = [(type(made).__name__, type(made)) for made in MADE[:1] + MADE[3:8]]
+    for made in MADE:
+        names = [name for name in dir(made) if not name.startswith("_") and name != "collector"]
+        calls += [(f"{type(made).__name__}.{name}", getattr(made, name)) for name in names]
+    for place, call in calls:
+        if callable(call):
+            for name in inspect.signature(call).parameters:
+                if (place, name) not in FIELDS:
+                    yield pytest.param(call, name, id=f"{place}({name})")
+
+
+@pytest.mark.parametrize(("call", "name"), list(wrong_arguments()))
+def test_an_argument_of_a_wrong_type_is_named_with_what_is_allowed(call: Callable[..., object], name: str) -> None:
+    parameters = inspect.signature(call).parameters.values()
+    arguments = {
+        one.name: object() if one.name == name else RIGHT[one.name]
+        for one in parameters
+        if one.name == name or one.default is one.empty
+    }
+    with pytest.raises(TypeError, match=f"^{name}: found object; allowed: .+"):
+        call(**arguments)
+
+
 @pytest.mark.parametrize("call", WRONG_TYPES)
-def test_a_wrong_type_is_a_type_error(call: Callable[[], object]) -> None:
-    with pytest.raises(TypeError):
+def test_a_wrong_type_is_a_type_error_with_found_and_allowed(call: Callable[[], object]) -> None:
+    with pytest.raises(TypeError, match=r"^\w+: found \w+; allowed: .+"):
         call()
 
 

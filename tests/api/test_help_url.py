@@ -72,9 +72,9 @@ def test_any_key_and_any_page_give_one_legal_line_with_the_whole_address(key: st
 
 def test_a_place_without_a_page_is_an_error_that_names_it(tmp_path: Path) -> None:
     rule = limit("once", "client.ip", "1/minute", reply="450 4.7.1 {key}: {help}")
-    with pytest.raises(PolicyError, match=r'limit "once", reply: found {help}; allowed: .*beside `help_url`'):
+    with pytest.raises(PolicyError, match=r'limit "once", reply: found {help}; allowed: .*together with `help_url`'):
         Policy([rule])
-    with pytest.raises(PolicyError, match=r'^<policy>:1: limit "once", reply: found {help}'):
+    with pytest.raises(PolicyError, match=r'^<policy>:5: limit "once", reply: found {help}'):
         Policy.parse(rule.to_toml())
     base = tmp_path / "base.toml"
     base.write_text(Policy([ONCE]).to_toml())

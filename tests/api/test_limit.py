@@ -144,7 +144,7 @@ def test_its_stage_is_the_latest_of_what_it_needs(fields: dict[str, Any], stage:
         ),
         ({"when_full": "sketch", "memory": "4 KiB"}, "memory", '"4 KiB"', 'at least "8 KiB"', None),
         ({"algorithm": "window"}, "algorithm", '"window"', '"gcra" or "sliding-window"', None),
-        ({"algorithm": "sliding-window", "burst": 9}, "burst", "9", "no `burst` beside algorithm", None),
+        ({"algorithm": "sliding-window", "burst": 9}, "burst", "9", "no `burst` with algorithm", None),
         (
             {"per": "auth.user", "burst": 9},
             "burst",
@@ -160,13 +160,13 @@ def test_its_stage_is_the_latest_of_what_it_needs(fields: dict[str, Any], stage:
             "block 10 minutes",
         ),
         ({"memory": "1 KiB"}, "memory", '"1 KiB"', "from", None),
-        ({"settle": "1 hour"}, "settle", '"1 hour"', "only beside `distinct`", None),
+        ({"settle": "1 hour"}, "settle", '"1 hour"', "only together with `distinct`", None),
         ({"distinct": "sender.host", "refuse": "al"}, "refuse", '"al"', '"new" or "all"', "all"),
         (
             {"distinct": "sender.host", "refuse": "all", "remember": "1 day"},
             "remember",
             '"1 day"',
-            'no `remember`, since nothing is remembered when the bucket has drained, beside refuse = "all"',
+            'no `remember`, since nothing is remembered when the bucket has drained, with refuse = "all"',
             None,
         ),
         (
@@ -207,7 +207,7 @@ def test_its_stage_is_the_latest_of_what_it_needs(fields: dict[str, Any], stage:
         ({"distinct": "sender.org", "settle": "1 hour"}, "settle", '"1 hour"', "a whole host", None),
         ({"distinct": "client.net"}, "distinct", '"client.net"', "under itself, a thing is never new", None),
         ({"in_flight": 3}, "rate", '"600/minute"', "one rule", None),
-        ({"in_flight": 3, "rate": None, "burst": 9}, "burst", "9", "no `burst` beside `in_flight`", None),
+        ({"in_flight": 3, "rate": None, "burst": 9}, "burst", "9", "no `burst` together with `in_flight`", None),
         ({"in_flight": "3", "rate": None}, "in_flight", '"3"', "a whole number from 1 to 2^50, or a size", None),
         (
             {"in_flight": 3, "rate": None, "per": "rcpt.host"},
@@ -216,7 +216,7 @@ def test_its_stage_is_the_latest_of_what_it_needs(fields: dict[str, Any], stage:
             "a permit is of fixed size",
             None,
         ),
-        ({"share": {"per": "client.ip", "of_free": "1/2"}}, "share", "a table", "only beside `in_flight`", None),
+        ({"share": {"per": "client.ip", "of_free": "1/2"}}, "share", "a table", "only together with `in_flight`", None),
         (
             {"in_flight": 3, "rate": None, "share": {"per": "client.pi", "of_free": "1/2"}},
             "share.per",

@@ -83,7 +83,7 @@ def test_memory_too_small_for_the_policy_says_how_much_would_do() -> None:
     with pytest.raises(PolicyError) as raised:
         Throttle(memory="64 KiB")
     error = raised.value
-    assert (error.file, error.field, error.found) == ("inbound.toml", "memory", "a budget of 65536 bytes")
+    assert (error.file, error.field, error.found) == ("inbound.toml", "memory", "a budget of 65536 bytes (64 KiB)")
     enough = int(error.allowed.removeprefix("at least ").split()[0])
     assert Throttle(memory=enough).memory_bytes == enough
     with pytest.raises(PolicyError, match=f"at least {enough} bytes"):

@@ -74,7 +74,7 @@ def test_check_tells_a_program_the_same(files: tuple[Path, Path, Path]) -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (("--memory", "64 KiB"), "memory: found a budget of 65536 bytes; allowed: at least"),
+        (("--memory", "64 KiB"), "memory: found a budget of 65536 bytes (64 KiB); allowed: at least"),
         (("--memory", "much"), 'memory: found "much"'),
         (("--max-open", "0"), "max_open: found 0"),
         (("--max-open", "many"), "max-open"),

@@ -49,8 +49,9 @@ LIMIT = SCHEMA["properties"]["limit"]["items"]
 #: What a schema cannot say: how fields go together, and how large a number within a text may be.
 #: As the messages' `allowed` says it.
 UNSEEN = re.compile(
-    r"\bbeside\b|mere claim|\bonly\b|\bsince\b|as the limit's own|`remember`, here|after `scale`|one rule|under "
-    r"itself|first in line|every name once|each identity once|"
+    r"\btogether with\b|\bwith (?:an? )?`|\bwith (?:count|action|refuse) = |\bwith algorithm|\bwith reports of|mere "
+    r"claim|\bonly\b|\bsince\b|as the limit's own|`remember`, here|after `scale`|one rule|under itself|first in "
+    r"line|every name once|each identity once|"
     r"with a `per`|known at connect|for a limit at|with its places filled|they share what is free|at most one "
     r"identity|of recipients|from 1 to 2\^50|from 1 second|1024 TiB|"
     r"with its zone|no `quota_file` here|relative to this file|"

@@ -126,7 +126,7 @@ burst  = 600
 action = "block 1 hour"
 "#;
 
-/// A look without entries, beside entries and blocks of others: an attacker brings about the last one.
+/// A look without entries, and one with entries and blocks of others: an attacker brings about the last one.
 fn peeks() {
     let known = Senders::numbered(0..2_000);
     let now = at(known.count());

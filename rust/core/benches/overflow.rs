@@ -1,4 +1,4 @@
-//! What a sketch beside the table costs one consultation and charge: while the table has room,
+//! What a sketch next to the table costs one consultation and charge: while the table has room,
 //! and in a flood of which the table holds a third.
 //!
 //! The next key depends on what was answered, so that look-ups cannot overlap.

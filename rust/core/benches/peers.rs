@@ -1,8 +1,8 @@
-//! One limit over any key, beside `pingora-limits` and `governor`: the whole of one hit, hashing,
+//! One limit over any key, next to `pingora-limits` and `governor`: the whole of one hit, hashing,
 //! clock and lock included.
 //!
 //! Everybody reads a monotonic clock at every hit, as in use, ours the same one as the peer: the system's,
-//! or `quanta`'s beside `governor`. Keys are numbers of 64 bits, drawn at random of a million,
+//! or `quanta`'s for `governor`. Keys are numbers of 64 bits, drawn at random of a million,
 //! so every hit goes to other lines.
 //! A server makes one hit a message and has other work between two, so a fence stands between them:
 //! what is judged is how long one takes.
@@ -78,7 +78,7 @@ fn back_to_back<'a>(hit: impl Fn(u64) + 'a) -> Box<dyn FnMut() + 'a> {
     Box::new(move || (0..BATCH).for_each(|_| hit(keys.next())))
 }
 
-/// A limiter of ours, and the clock that the peer beside it reads, in microseconds.
+/// A limiter of ours, and the clock that the peer next to it reads, in microseconds.
 struct Ours<C>(Limiter, C);
 
 impl<C: Fn() -> u64> Ours<C> {

@@ -1,7 +1,7 @@
 //! The sketches: what an addition, an estimate and a merge take, and the error of distinct counts from a million to a
 //! hundred million.
 //!
-//! The error is the root of the mean square over the runs, beside theory's. Keys are counted up and mixed,
+//! The error is the root of the mean square over the runs, next to theory's. Keys are counted up and mixed,
 //! which is part of neither time.
 
 mod side_by_side;
@@ -81,7 +81,7 @@ fn batch<'a>(mut add: impl FnMut(Key) + 'a) -> Box<dyn FnMut() + 'a> {
 
 fn additions() {
     let (shape, words) = distinct();
-    let (registers, beside) = (RefCell::new(words.clone()), RefCell::new((words, Martingale::default())));
+    let (registers, counted) = (RefCell::new(words.clone()), RefCell::new((words, Martingale::default())));
     let counts = [(2, 1 << 16), (4, 1 << 15), (3, 1 << 23)].map(|(depth, width)| {
         let shape = CountMin::new(width, depth).expect("a shape");
         (shape, RefCell::new(vec![0; shape.words()]))
@@ -93,7 +93,7 @@ fn additions() {
         (
             "HyperLogLog with martingale",
             batch(|key| {
-                let (words, martingale) = &mut *beside.borrow_mut();
+                let (words, martingale) = &mut *counted.borrow_mut();
                 if let Some(change) = shape.add(words, key) {
                     martingale.note(shape, change);
                 }

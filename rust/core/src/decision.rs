@@ -168,7 +168,7 @@ impl Reply {
     }
 
     /// The reply line. `wait_us` is `None` if the check can never pass. The line ends with `help`, the address of a
-    /// page, which is never cut: a key that is too long beside it is.
+    /// page, which is never cut: a key that is too long together with it is.
     pub fn text(self, key: &str, wait_us: Option<u64>, rejects_at: Option<Stage>, help: Option<&str>) -> String {
         let key = printable(key, KEY_BYTES);
         let end = help.map(|help| format!("; see {help}")).unwrap_or_default();

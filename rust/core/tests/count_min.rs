@@ -1,4 +1,4 @@
-//! The Count-Min sketch against a dictionary, beside one with plain addition.
+//! The Count-Min sketch against a dictionary, next to one with plain addition.
 
 mod draw;
 

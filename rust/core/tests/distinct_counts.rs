@@ -1,4 +1,4 @@
-//! Distinct counts of the last minute and hour beside exact sets.
+//! Distinct counts of the last minute and hour, compared with exact sets.
 
 mod draw;
 mod guard;

@@ -37,7 +37,7 @@ distinct = "sender.host"
 rate = "200/10 minutes"
 "#;
 
-/// Files beside `policy.toml`, and built-in policies.
+/// Files next to `policy.toml`, and built-in policies.
 fn read(files: &HashMap<&str, String>, base: Base<'_>) -> Result<Source, NoBase> {
     let (file, name) = match base {
         Base::BuiltIn(name) => (format!("built-in {name}.toml"), name),

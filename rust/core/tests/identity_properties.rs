@@ -115,7 +115,7 @@ fn any_class() -> impl Strategy<Value = Trust> {
     prop::sample::select(vec![Trust::Proven, Trust::Claimed])
 }
 
-/// A failing case is kept, seed and all, beside this file.
+/// A failing case is kept, seed and all, next to this file.
 fn config() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2000);
     let kept = FileFailurePersistence::WithSource("regressions");

@@ -1,4 +1,4 @@
-//! `[[allow]]` and `[[block]]`: entries of a policy, beside those that an operator makes at run time.
+//! `[[allow]]` and `[[block]]`: entries of a policy, next to those that an operator makes at run time.
 
 mod guard;
 
@@ -195,10 +195,10 @@ fn a_list_that_does_not_fit_is_an_error_that_names_both_numbers() {
         live.engine().say("client.ip", &format!("192.0.2.{n}"), AccessAction::Block, None, at).expect("room");
     }
     let Err(NotReloaded::Wrong(error)) = live.reload(&policy(&many(1021, 0)), list(&[]), &|| ()) else {
-        panic!("1021 entries beside 4 do not fit")
+        panic!("1021 entries and 4 do not fit")
     };
     assert!(error.found.starts_with("1021 entries") && error.allowed.starts_with("at most 1020 "), "{error}");
-    assert!(error.allowed.contains("beside 4 made at run time"), "{error}");
+    assert!(error.allowed.contains("in addition to 4 made at run time"), "{error}");
     assert_eq!(listed(&live.engine(), 1).len(), 1024, "nothing has changed");
     let error = start(&policy(&many(1, 0)), 128 << 10, at).expect_err("no room at all");
     assert!(error.to_string().contains("found 1 entries") && error.to_string().contains("at most 0 "), "{error}");

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use throttle_core::engine::Engine;
 use throttle_core::error::PolicyError;
 use throttle_core::key::Secret;
-use throttle_core::policy::Policy;
+use throttle_core::policy::{FieldValue, Policy, memory_bytes};
 use throttle_core::region::PAGE_BYTES;
 
 /// The smallest table of a limit that states no memory.
@@ -59,4 +59,36 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_memory_that_leaves_no_room_is_an_error_of_its_limit_with_a_size_that_fits() {
+    let rules = |memory: &str| {
+        format!(
+            "{}{}memory = \"{memory}\"\n{}",
+            limit("ip", 60, false),
+            limit("net", 60, false),
+            limit("host", 60, true)
+        )
+    };
+    let error = |memory: &str| {
+        let policy = Policy::parse("policy.toml", &rules(memory)).expect("a right policy");
+        within(&policy, 16 * MIB).err().map(|error| error.to_string())
+    };
+    let told = error("32 MiB").expect("too much");
+    let place = "policy.toml:6: limit \"net\", memory: found \"32 MiB\" in a guard of 16777216 bytes (16 MiB); ";
+    assert!(told.starts_with(place), "{told}");
+    let most = told.split("allowed: at most \"").nth(1).and_then(|rest| rest.split('"').next()).expect("a size");
+    let least = told.split("at least ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a number of bytes");
+    assert_eq!(error(most), None, "{told}");
+    let bytes = memory_bytes(&FieldValue::Text(most.into())).expect("a size");
+    assert!(error(&format!("{} B", bytes + PAGE_BYTES)).is_some(), "{told}");
+    let policy = Policy::parse("policy.toml", &rules("32 MiB")).expect("a right policy");
+    let least: u64 = least.parse().expect("a number");
+    assert!(within(&policy, least).is_ok() && within(&policy, least - 1).is_err(), "{told}");
+    let small = within(&policy, 65_536).expect_err("nothing fits").to_string();
+    assert!(
+        small.starts_with("policy.toml: memory: found a budget of 65536 bytes (64 KiB); allowed: at least "),
+        "{small}"
+    );
 }

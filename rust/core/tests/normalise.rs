@@ -146,7 +146,7 @@ fn unicode_hosts_become_a_labels() {
 
 #[test]
 fn labels_are_told_apart_by_themselves() {
-    // Hebrew beside a label that begins with a digit: each is sound alone, the pair would break the Bidi rule.
+    // Hebrew next to a label that begins with a digit: each is sound alone, the pair would break the Bidi rule.
     assert_eq!(of_sender("u@1a.\u{5D0}.com", "sender.host"), "1a.xn--4db.com");
     // A joiner where the context asks for one, and where it does not.
     assert_eq!(of_sender("u@\u{915}\u{94D}\u{200D}\u{937}.com", "sender.host").split('.').next_back(), Some("com"));

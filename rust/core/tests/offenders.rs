@@ -1,4 +1,4 @@
-//! Names of those that come near a limit, beside an oracle that never forgets.
+//! Names of those that come near a limit, compared with an oracle that never forgets.
 
 mod draw;
 mod guard;

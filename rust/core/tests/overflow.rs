@@ -1,4 +1,4 @@
-//! Tiny tables with a sketch beside them, and far more keys than slots, against the exact oracles:
+//! Tiny tables with a sketch next to them, and far more keys than slots, against the exact oracles:
 //! nobody ever gets more than the limit (P4).
 
 mod oracle;

@@ -317,7 +317,7 @@ fn every_field_of_the_schema_changes_the_limit() {
     let fields = schema["properties"]["limit"]["items"]["properties"].as_object().expect("the fields of a limit");
     assert!(fields.len() >= 22, "{} fields", fields.len());
     for (name, field) in fields {
-        let beside = match name.as_str() {
+        let with = match name.as_str() {
             "in_flight" => "per = \"client.ip\"",
             "share" => "per = \"global\"\nin_flight = 9",
             "reserve" | "first" => {
@@ -331,8 +331,8 @@ fn every_field_of_the_schema_changes_the_limit() {
             _ => "name = \"x\"\nper = \"client.ip\"\nrate = \"9/minute\"",
         };
         let is_other = |line: &&str| !line.starts_with(name.as_str());
-        let others: Vec<&str> = beside.lines().filter(is_other).collect();
-        let named = if beside.contains("name") { "" } else { "name = \"x\"\n" };
+        let others: Vec<&str> = with.lines().filter(is_other).collect();
+        let named = if with.contains("name") { "" } else { "name = \"x\"\n" };
         // A JSON text, number or list is TOML as well; a table is not.
         let example = &field["examples"][0];
         let example = example.as_object().map_or_else(|| example.to_string(), inline_table);

@@ -233,6 +233,11 @@ fn a_policy_from_python_is_told_without_a_line() {
         told(vec![limit("x"), limit("x")], &[]),
         "<policy>: limit \"x\", name: found \"x\" a second time; allowed: every name once",
     );
+    let of_file = || Policy::parse("policy.toml", RATE).expect("a right policy").limits;
+    assert_eq!(
+        told([of_file(), of_file()].concat(), &[]),
+        "<policy>: limit \"x\", name: found \"x\" a second time; allowed: every name once",
+    );
     assert_eq!(
         told(vec![limit("x")], &fields(&[("scale", FieldValue::Integer(0))])),
         "<policy>: scale: found 0; allowed: a number from 0.000001 to 1,000,000",

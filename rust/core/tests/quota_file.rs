@@ -222,14 +222,38 @@ fn a_wrong_row_is_told_with_file_line_and_column() {
         assert_eq!((&*error.found, &*error.allowed), (found, allowed));
     }
     let sized = read(ORG, "", "limit,value,rate\norg,ex.com,9 MB/hour").expect_err("a size");
-    assert_eq!((sized.line, &*sized.allowed), (Some(2), "a rate without a unit of size, as the limit's own"));
-    assert!(sized.found.contains("which policy.toml:q.csv:2 says"), "{sized}");
+    assert_eq!(
+        sized.to_string(),
+        "policy.toml:q.csv:2: limit \"org\", quota.\"ex.com\".rate: found \"9 MB/hour\"; \
+         allowed: a rate without a unit of size, as the limit's own"
+    );
     let missing = read(&ORG.replace("q.csv", "no.csv"), "", "").expect_err("no file");
     assert_eq!(
         missing.to_string(),
         "policy.toml:1: quota_file: found \"no.csv\", which cannot be read (No such file or directory); \
          allowed: the path of a CSV file, relative to this file"
     );
+}
+
+#[test]
+fn a_row_of_a_limit_that_has_no_quotas_is_an_error_of_its_line() {
+    let csv = "limit,value,rate\n\norg,ex.com,9/hour\norg,ex.org,9/hour\n";
+    let open = "[[limit]]\nname = \"org\"\nper = \"sender.org\"\nin_flight = 9\n";
+    let all = "[[limit]]\nname = \"org\"\nper = \"global\"\nrate = \"9/hour\"\n";
+    let no_quota = "no `quota` together with `in_flight`: give the value a limit of its own";
+    for (text, base, allowed) in [
+        (format!("quota_file = \"q.csv\"\n{open}"), "", no_quota),
+        (format!("quota_file = \"q.csv\"\n{all}"), "", "no `quota` per global, which has one value"),
+        ("extends = \"base.toml\"\nquota_file = \"q.csv\"\n".into(), open, no_quota),
+    ] {
+        let error = read(&text, base, csv).expect_err(&text);
+        let sentence =
+            format!("policy.toml:q.csv:3: limit \"org\", quota: found a row for \"ex.com\"; allowed: {allowed}");
+        assert_eq!(error.to_string(), sentence, "{text}");
+    }
+    let stated = format!("quota_file = \"q.csv\"\n{open}quota.\"b.com\" = {{ rate = \"8/hour\" }}\n");
+    let error = read(&stated, "", csv).expect_err("a quota of the policy");
+    assert_eq!((error.file.as_str(), error.line, &*error.found), ("policy.toml", Some(6), "a table"));
 }
 
 #[test]

@@ -201,8 +201,8 @@ fn a_note_outlives_a_refusal_by_another_limit() {
     assert_eq!(from(2, 1, 11), None);
 }
 
-/// Whatever refuses beside the limit, nothing is noted: an in-flight limit, the permits, a rate, the recipients. Under
-/// a policy in shadow mode, what would refuse.
+/// Whatever else refuses, nothing is noted: an in-flight limit, the permits, a rate, the recipients. Under a
+/// policy in shadow mode, what would refuse.
 #[test]
 fn nothing_is_noted_of_what_is_refused_for_another_reason() {
     let at = |minute: u64| Now::Stated((minute * MINUTE) as i64);

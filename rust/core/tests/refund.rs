@@ -142,7 +142,7 @@ proptest! {
         let now = start + pause;
         let made = charge(&engine, 1, cost, now).expect("room for both");
         prop_assert!(refund(&engine, 1, cost, &made, now));
-        // As much as there would be had it never been: an engine beside it that was not asked says how much.
+        // As much as there would be had it never been: a second engine that was not asked says how much.
         let other = self::engine(&policy(if gcra { "gcra" } else { "sliding-window" }, "refuse"), MIB);
         if before > 0 {
             prop_assert!(charge(&other, 1, before, start).is_some());

@@ -66,7 +66,7 @@ fn of_limits_over_one_memory_the_second_has_its_ladder_too() {
     for at_us in [0, hour + hour / 2] {
         assert!(check(&engine, &message("192.0.2.1", "a@h0.tenant.ex.com"), at_us).allowed());
     }
-    // The tenant has come back after an hour, and owns an allowance beside that of the organisation.
+    // The tenant has come back after an hour, and owns an allowance next to that of the organisation.
     let senders = ["h1.tenant", "h2.tenant", "x1.other", "x2.other", "h3.tenant", "x3.other"];
     let allowed =
         senders.map(|host| check(&engine, &message("192.0.2.1", &format!("a@{host}.ex.com")), 2 * hour).allowed());

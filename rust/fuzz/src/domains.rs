@@ -93,7 +93,7 @@ fn check_spellings(host: &[u8], value: &Value<'_>) {
     }
 }
 
-/// Organisation, registered domain and ladder, beside a second, slow reading of the suffix list.
+/// Organisation, registered domain and ladder, compared with a second, slow reading of the suffix list.
 fn check_cuts(name: &str) {
     // What stands around an address is taken from the end of it.
     if name.contains('@') || name.ends_with('>') {

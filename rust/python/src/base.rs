@@ -20,7 +20,7 @@ pub(crate) fn source(py: Python<'_>, base: Base<'_>) -> Result<Source, NoBase> {
             Ok(Source { file: format!("built-in {name}.toml"), text })
         }
         Base::File { path, from } | Base::Quotas { path, from } => {
-            beside(py, path, from).map_err(|error| unreadable(py, &error))
+            relative(py, path, from).map_err(|error| unreadable(py, &error))
         }
     }
 }
@@ -40,7 +40,7 @@ pub(crate) fn builtin_names(py: Python<'_>) -> PyResult<Vec<String>> {
     py.import("throttle.policies")?.call_method0("names")?.extract()
 }
 
-fn beside(py: Python<'_>, path: &str, from: &str) -> PyResult<Source> {
+fn relative(py: Python<'_>, path: &str, from: &str) -> PyResult<Source> {
     let os_path = py.import("os.path")?;
     let folder = os_path.call_method1("dirname", (from,))?;
     // Each file has one spelling, so that a cycle of files is found.

@@ -7,6 +7,7 @@ use pyo3::types::PyString;
 use throttle_core::engine::{BlockError, Blocked as Core};
 use throttle_core::store::access_list::AccessAction;
 
+use crate::argument::number;
 use crate::clock::seconds;
 use crate::error::{ThrottleError, argument_error, wrong_value};
 use crate::guard::Throttle;
@@ -84,9 +85,11 @@ impl Blocked {
 
 /// The methods `Throttle.block` and `Throttle.allow`.
 pub(crate) fn say(
-    guard: &Throttle, py: Python<'_>, identity: &str, value: &Bound<'_, PyAny>, word: AccessAction, given: Option<f64>,
+    guard: &Throttle, py: Python<'_>, identity: &str, value: &Bound<'_, PyAny>, word: AccessAction,
+    given: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<()> {
-    let us = match given {
+    let allowed = "a number of seconds, or None: for good";
+    let us = match given.map(|given| number("seconds", given, allowed)).transpose()? {
         Some(seconds) if seconds.is_nan() || seconds <= 0.0 => {
             return Err(wrong_value("seconds", &format!("{seconds:?}"), "more than 0, or None: for good"));
         }

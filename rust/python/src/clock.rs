@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::region::Now;
 
+use crate::argument::number;
 use crate::error::{not_of_type, wrong_type, wrong_value};
 
 /// The largest Unix time that is accepted, in microseconds: more than three thousand years. A caller that passes a
@@ -46,7 +47,7 @@ pub(crate) struct ManualClock {
 impl ManualClock {
     #[new]
     #[pyo3(signature = (now = 0.0))]
-    fn new(now: f64) -> PyResult<Self> {
+    fn new(#[pyo3(from_py_with = manual)] now: f64) -> PyResult<Self> {
         Ok(Self { us: AtomicI64::new(micros("now", now)?) })
     }
 
@@ -58,13 +59,14 @@ impl ManualClock {
 
     /// Sets the clock, forward or back.
     #[setter]
-    fn set_now(&self, now: f64) -> PyResult<()> {
-        self.us.store(micros("now", now)?, Ordering::Relaxed);
+    fn set_now(&self, now: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.us.store(micros("now", manual(now)?)?, Ordering::Relaxed);
         Ok(())
     }
 
     #[doc = doc!("ManualClock.advance")]
-    fn advance(&self, seconds: f64) -> PyResult<()> {
+    fn advance(&self, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
+        let seconds = number("seconds", seconds, "a number of seconds")?;
         let by = micros("seconds", seconds)?;
         let moved = |us: i64| us.checked_add(by).filter(|us| us.unsigned_abs() <= MAX_US);
         match self.us.fetch_update(Ordering::Relaxed, Ordering::Relaxed, moved) {
@@ -80,6 +82,11 @@ impl ManualClock {
     fn __repr__(&self) -> String {
         format!("ManualClock({:?})", self.now())
     }
+}
+
+/// Reads the time of a manual clock.
+fn manual(given: &Bound<'_, PyAny>) -> PyResult<f64> {
+    number("now", given, "Unix seconds")
 }
 
 /// The seconds that a caller's clock returned.
@@ -126,9 +133,9 @@ impl Clock {
     }
 
     /// Returns the time that the caller stated, or else the time of the clock.
-    pub(crate) fn read(&self, py: Python<'_>, stated: Option<f64>) -> PyResult<Now> {
+    pub(crate) fn read(&self, py: Python<'_>, stated: Option<&Bound<'_, PyAny>>) -> PyResult<Now> {
         if let Some(seconds) = stated {
-            return Ok(Now::Stated(micros("now", seconds)?));
+            return Ok(Now::Stated(micros("now", number("now", seconds, "Unix seconds, or None")?)?));
         }
         match self {
             Self::Callable(clock) => Ok(Now::Clock(micros("clock", told(&clock.bind(py).call0()?)?)?)),

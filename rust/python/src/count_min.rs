@@ -8,6 +8,7 @@ use pyo3::types::{PyBytes, PyType};
 use throttle_core::key::Secret;
 use throttle_core::sketch::count_min::CountMin as Shape;
 
+use crate::argument;
 use crate::error::{not_of_type, wrong_value};
 use crate::frame::{self, Kind};
 use crate::number::whole;
@@ -49,7 +50,10 @@ impl CountMin {
     #[doc = doc!("CountMin.for_error")]
     #[classmethod]
     #[pyo3(signature = (epsilon, delta, *, seed=None))]
-    fn for_error(cls: &Bound<'_, PyType>, epsilon: f64, delta: f64, seed: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+    fn for_error(
+        cls: &Bound<'_, PyType>, #[pyo3(from_py_with = argument::epsilon)] epsilon: f64,
+        #[pyo3(from_py_with = argument::delta)] delta: f64, seed: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
         let shape = Shape::for_error(epsilon, delta).ok_or_else(|| {
             let allowed = format!("between 0 and 1, and at most {} cells", Shape::MOST_WORDS);
             wrong_value("epsilon, delta", &format!("{epsilon}, {delta}"), &allowed)

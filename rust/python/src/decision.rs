@@ -139,14 +139,14 @@ impl Decision {
     #[getter]
     fn identities<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         match &self.made_on {
-            MadeOn::Envelope(guard, envelope, _) => guard.get().identities(py, envelope.bind(py)),
+            MadeOn::Envelope(guard, envelope, _) => guard.get().identities(py, envelope.bind(py).as_any()),
             MadeOn::Known(identities) => identities.bind(py).copy(),
         }
     }
 
     #[doc = doc!("Decision.refund")]
     #[pyo3(signature = (*, now=None))]
-    fn refund(&self, py: Python<'_>, now: Option<f64>) -> PyResult<bool> {
+    fn refund(&self, py: Python<'_>, now: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         let (guard, envelope, charge) = match &self.made_on {
             MadeOn::Envelope(guard, envelope, charge) => (guard.get(), envelope.get(), charge),
             MadeOn::Known(_) => {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::engine::{Change, Engine, Live, Notice, Purpose, ReadNotices, TableUse};
 use throttle_core::export::{Budget, Exporter};
@@ -20,8 +20,7 @@ use throttle_core::store::access_list::AccessAction;
 use crate::blocked::{self, Blocked};
 use crate::clock::Clock;
 use crate::decision::Decision;
-use crate::envelope::Envelope;
-use crate::error::{not_reloaded, policy_error, wrong_value};
+use crate::error::{not_of_type, not_reloaded, policy_error, wrong_value};
 use crate::metrics::{self, Sampler};
 use crate::offender::Offender;
 use crate::pause::let_others_run;
@@ -30,7 +29,7 @@ use crate::policy::Policy;
 use crate::report::report;
 use crate::session::Session;
 use crate::stage::stages;
-use crate::{diagnosis, explain, learned, max_open, memory, policy, process, seed, suffixes, watch};
+use crate::{argument, diagnosis, explain, learned, max_open, memory, policy, process, seed, suffixes, watch};
 
 #[doc = doc!("Throttle")]
 #[pyclass(module = "throttle", frozen)]
@@ -61,7 +60,8 @@ impl Throttle {
     fn new(
         py: Python<'_>, policy: Option<&Bound<'_, PyAny>>, memory: Option<&Bound<'_, PyAny>>,
         max_open: Option<&Bound<'_, PyAny>>, clock: Option<&Bound<'_, PyAny>>, seed: Option<&Bound<'_, PyAny>>,
-        suffix_list: Option<&Bound<'_, PyAny>>, learned: Option<&Bound<'_, PyAny>>, sample: bool,
+        suffix_list: Option<&Bound<'_, PyAny>>, learned: Option<&Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = argument::sample)] sample: bool,
     ) -> PyResult<Self> {
         let policy = match policy {
             Some(policy) => Policy::from_argument(py, policy)?,
@@ -71,6 +71,8 @@ impl Throttle {
         let max_open = max_open.map_or(Ok(Engine::MAX_OPEN), max_open::number)?;
         let secret = seed::secret(py, seed)?;
         let clock = Clock::new(clock)?;
+        argument::optional_path("suffix_list", suffix_list)?;
+        argument::optional_path("learned", learned)?;
         let core = &policy.get().core;
         let suffixes = suffixes::compiled(py, suffix_list, &core.extra_suffixes)?;
         // A clock is not read without need: it may be the operator's, and raise.
@@ -95,7 +97,8 @@ impl Throttle {
     #[doc = doc!("Throttle.check")]
     #[pyo3(signature = (envelope, *, stage=None, now=None))]
     fn check(
-        slf: &Bound<'_, Self>, envelope: &Bound<'_, Envelope>, stage: Option<&Bound<'_, PyAny>>, now: Option<f64>,
+        slf: &Bound<'_, Self>, envelope: &Bound<'_, PyAny>, stage: Option<&Bound<'_, PyAny>>,
+        now: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<Decision>> {
         Self::decide(slf, envelope, stage, now, Purpose::Check)
     }
@@ -103,21 +106,26 @@ impl Throttle {
     #[doc = doc!("Throttle.peek")]
     #[pyo3(signature = (envelope, *, stage=None, now=None))]
     fn peek(
-        slf: &Bound<'_, Self>, envelope: &Bound<'_, Envelope>, stage: Option<&Bound<'_, PyAny>>, now: Option<f64>,
+        slf: &Bound<'_, Self>, envelope: &Bound<'_, PyAny>, stage: Option<&Bound<'_, PyAny>>,
+        now: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<Decision>> {
         Self::decide(slf, envelope, stage, now, Purpose::Peek)
     }
 
     #[doc = doc!("Throttle.distinct")]
     #[pyo3(signature = (identity, window="minute", *, now=None))]
-    fn distinct(&self, py: Python<'_>, identity: &str, window: &str, now: Option<f64>) -> PyResult<f64> {
+    fn distinct(
+        &self, py: Python<'_>, #[pyo3(from_py_with = argument::identity)] identity: &str,
+        #[pyo3(from_py_with = argument::window)] window: &str, now: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<f64> {
         watch::distinct(self, py, identity, window, now)
     }
 
     #[doc = doc!("Throttle.top")]
     #[pyo3(signature = (identity, n=None, *, now=None), text_signature = "($self, identity, n=10, *, now=None)")]
     fn top(
-        &self, py: Python<'_>, identity: &str, n: Option<&Bound<'_, PyAny>>, now: Option<f64>,
+        &self, py: Python<'_>, #[pyo3(from_py_with = argument::identity)] identity: &str, n: Option<&Bound<'_, PyAny>>,
+        now: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Vec<Offender>> {
         watch::top(self, py, identity, n, now)
     }
@@ -125,10 +133,11 @@ impl Throttle {
     #[doc = doc!("Throttle.admit")]
     #[pyo3(signature = (envelope, *, stage=None, now=None))]
     fn admit(
-        slf: &Bound<'_, Self>, envelope: &Bound<'_, Envelope>, stage: Option<&Bound<'_, PyAny>>, now: Option<f64>,
+        slf: &Bound<'_, Self>, envelope: &Bound<'_, PyAny>, stage: Option<&Bound<'_, PyAny>>,
+        now: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Permit> {
         let (py, this) = (slf.py(), slf.get());
-        let stages = stages(stage)?;
+        let (envelope, stages) = (argument::envelope(envelope)?, stages(stage)?);
         let now = this.clock.read(py, now)?;
         let (core, charge, token) =
             this.measured(|| envelope.get().with(py, |core| this.engine().decide(core, stages, now, Purpose::Admit)));
@@ -146,9 +155,10 @@ impl Throttle {
     #[doc = doc!("Throttle.report")]
     #[pyo3(signature = (envelope, outcome, *, now=None))]
     fn report(
-        &self, py: Python<'_>, envelope: &Bound<'_, Envelope>, outcome: &Bound<'_, PyAny>, now: Option<f64>,
+        &self, py: Python<'_>, envelope: &Bound<'_, PyAny>, outcome: &Bound<'_, PyAny>, now: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let (report, now) = (report(outcome)?, self.clock.read(py, now)?);
+        let (envelope, report) = (argument::envelope(envelope)?, report(outcome)?);
+        let now = self.clock.read(py, now)?;
         envelope.get().with(py, |core| self.engine().report(core, report, now));
         Ok(())
     }
@@ -156,14 +166,17 @@ impl Throttle {
     #[doc = doc!("Throttle.session")]
     #[pyo3(signature = (*, client_ip=None, client_name=None, hold=true))]
     fn session(
-        slf: &Bound<'_, Self>, client_ip: Option<&Bound<'_, PyAny>>, client_name: Option<&Bound<'_, PyAny>>, hold: bool,
+        slf: &Bound<'_, Self>, client_ip: Option<&Bound<'_, PyAny>>, client_name: Option<&Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = argument::hold)] hold: bool,
     ) -> PyResult<Session> {
         Session::new(slf.clone().unbind(), client_ip, client_name, hold)
     }
 
     #[doc = doc!("Throttle.notices")]
     #[pyo3(signature = (after=0, *, now=None))]
-    fn notices<'py>(&self, py: Python<'py>, after: u64, now: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+    fn notices<'py>(
+        &self, py: Python<'py>, #[pyo3(from_py_with = argument::after)] after: u64, now: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let now = self.clock.read(py, now)?;
         let ReadNotices { entries, refusing, overwritten, last, untracked } = self.engine().notices(after, now);
         let types = py.import("throttle.types")?;
@@ -191,7 +204,10 @@ impl Throttle {
 
     #[doc = doc!("Throttle.render")]
     #[pyo3(signature = (openmetrics=false, *, now=None))]
-    fn render<'py>(&self, py: Python<'py>, openmetrics: bool, now: Option<f64>) -> PyResult<Bound<'py, PyBytes>> {
+    fn render<'py>(
+        &self, py: Python<'py>, #[pyo3(from_py_with = argument::openmetrics)] openmetrics: bool,
+        now: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         let now = self.clock.read(py, now)?;
         let text = py.detach(|| {
             let mut exporter = self.exporter.lock().unwrap_or_else(PoisonError::into_inner);
@@ -208,21 +224,27 @@ impl Throttle {
 
     #[doc = doc!("Throttle.block")]
     #[pyo3(signature = (identity, value, *, seconds=None))]
-    fn block(&self, py: Python<'_>, identity: &str, value: &Bound<'_, PyAny>, seconds: Option<f64>) -> PyResult<()> {
+    fn block(
+        &self, py: Python<'_>, #[pyo3(from_py_with = argument::identity)] identity: &str, value: &Bound<'_, PyAny>,
+        seconds: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         blocked::say(self, py, identity, value, AccessAction::Block, seconds)
     }
 
     #[doc = doc!("Throttle.allow")]
     #[pyo3(signature = (identity, value, *, seconds=None, unverified=false))]
     fn allow(
-        &self, py: Python<'_>, identity: &str, value: &Bound<'_, PyAny>, seconds: Option<f64>, unverified: bool,
+        &self, py: Python<'_>, #[pyo3(from_py_with = argument::identity)] identity: &str, value: &Bound<'_, PyAny>,
+        seconds: Option<&Bound<'_, PyAny>>, #[pyo3(from_py_with = argument::unverified)] unverified: bool,
     ) -> PyResult<()> {
         let word = if unverified { AccessAction::AllowUnverified } else { AccessAction::Allow };
         blocked::say(self, py, identity, value, word, seconds)
     }
 
     #[doc = doc!("Throttle.unblock")]
-    fn unblock(&self, py: Python<'_>, identity: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    fn unblock(
+        &self, py: Python<'_>, #[pyo3(from_py_with = argument::identity)] identity: &str, value: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
         blocked::unblock(self, py, identity, value)
     }
 
@@ -237,14 +259,17 @@ impl Throttle {
     }
 
     #[doc = doc!("Throttle.reset")]
-    fn reset(&self, py: Python<'_>, identity: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    fn reset(
+        &self, py: Python<'_>, #[pyo3(from_py_with = argument::identity)] identity: &str, value: &Bound<'_, PyAny>,
+    ) -> PyResult<usize> {
         blocked::reset(self, py, identity, value)
     }
 
     #[doc = doc!("Throttle.identities")]
     pub(crate) fn identities<'py>(
-        &self, py: Python<'py>, envelope: &Bound<'py, Envelope>,
+        &self, py: Python<'py>, envelope: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyDict>> {
+        let envelope = argument::envelope(envelope)?;
         let named = envelope.get().with(py, |core| self.engine().identities(core));
         let all = PyDict::new(py);
         for (identity, values) in named {
@@ -261,9 +286,10 @@ impl Throttle {
     #[doc = doc!("Throttle.explain")]
     #[pyo3(signature = (envelope, *, stage=None, now=None))]
     fn explain<'py>(
-        &self, py: Python<'py>, envelope: &Bound<'py, Envelope>, stage: Option<&Bound<'py, PyAny>>, now: Option<f64>,
+        &self, py: Python<'py>, envelope: &Bound<'py, PyAny>, stage: Option<&Bound<'py, PyAny>>,
+        now: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let stages = stages(stage)?;
+        let (envelope, stages) = (argument::envelope(envelope)?, stages(stage)?);
         let now = self.clock.read(py, now)?;
         // In a forked child, this call clears what the parent holds in flight, so that it is not explained.
         drop(self.engine());
@@ -276,7 +302,7 @@ impl Throttle {
 
     #[doc = doc!("Throttle.diagnose")]
     #[pyo3(signature = (*, now=None))]
-    fn diagnose<'py>(&self, py: Python<'py>, now: Option<f64>) -> PyResult<Bound<'py, PyDict>> {
+    fn diagnose<'py>(&self, py: Python<'py>, now: Option<&Bound<'_, PyAny>>) -> PyResult<Bound<'py, PyDict>> {
         diagnosis::diagnose(self, py, self.clock.read(py, now)?)
     }
 
@@ -323,8 +349,10 @@ impl Throttle {
     }
 
     #[setter]
-    fn set_mode(&self, mode: &str) -> PyResult<()> {
-        let wrong = || wrong_value("mode", &format!("{mode:?}"), "\"enforce\" or \"shadow\"");
+    fn set_mode(&self, mode: &Bound<'_, PyAny>) -> PyResult<()> {
+        let allowed = "\"enforce\" or \"shadow\"";
+        let mode = mode.cast::<PyString>().map_err(|_| not_of_type("mode", mode, allowed))?.to_str()?;
+        let wrong = || wrong_value("mode", &format!("{mode:?}"), allowed);
         let mode = Mode::from_name(mode).ok_or_else(wrong)?;
         self.engine().set_mode(mode);
         Ok(())
@@ -384,11 +412,11 @@ impl Throttle {
     }
 
     fn decide(
-        slf: &Bound<'_, Self>, envelope: &Bound<'_, Envelope>, stage: Option<&Bound<'_, PyAny>>, now: Option<f64>,
-        aim: Purpose,
+        slf: &Bound<'_, Self>, envelope: &Bound<'_, PyAny>, stage: Option<&Bound<'_, PyAny>>,
+        now: Option<&Bound<'_, PyAny>>, aim: Purpose,
     ) -> PyResult<Py<Decision>> {
         let (py, this) = (slf.py(), slf.get());
-        let stages = stages(stage)?;
+        let (envelope, stages) = (argument::envelope(envelope)?, stages(stage)?);
         let now = this.clock.read(py, now)?;
         let decide = || envelope.get().with(py, |core| this.engine().decide(core, stages, now, aim));
         let (core, charge, _) = if aim == Purpose::Peek { decide() } else { this.measured(decide) };

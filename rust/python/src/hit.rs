@@ -75,7 +75,7 @@ impl HitResult {
 
     #[doc = doc!("HitResult.refund")]
     #[pyo3(signature = (*, now=None))]
-    fn refund(&self, py: Python<'_>, now: Option<f64>) -> PyResult<bool> {
+    fn refund(&self, py: Python<'_>, now: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         let Some(Charge { limiter, cost, at_us, is_stated }) = &self.charged_by else {
             return Err(ThrottleError::new_err("a result that was pickled refunds nothing: its limiter is elsewhere"));
         };

@@ -2,6 +2,7 @@
 
 include!(concat!(env!("OUT_DIR"), "/docs.rs"));
 
+mod argument;
 mod authentication_results;
 mod base;
 mod blocked;

@@ -4,7 +4,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::engine::Limiter;
-use throttle_core::policy::{Algorithm, Choice, Rate};
+use throttle_core::policy::{Algorithm, Choice, Rate, write_bytes};
 use throttle_core::region::Now;
 
 use crate::clock::Clock;
@@ -13,7 +13,7 @@ use crate::hit::{Charge, HitResult};
 use crate::number::whole;
 use crate::pause::let_others_run;
 use crate::text::Text;
-use crate::{memory, seed};
+use crate::{argument, memory, seed};
 
 #[doc = doc!("RateLimiter")]
 #[pyclass(module = "throttle", frozen)]
@@ -32,8 +32,9 @@ impl RateLimiter {
     #[pyo3(signature = (rate, *, memory=None, algorithm="gcra", burst=None, when_full="admit", clock=None, seed=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
-        py: Python<'_>, rate: &str, memory: Option<&Bound<'_, PyAny>>, algorithm: &str,
-        burst: Option<&Bound<'_, PyAny>>, when_full: &str, clock: Option<&Bound<'_, PyAny>>,
+        py: Python<'_>, #[pyo3(from_py_with = argument::rate)] rate: &str, memory: Option<&Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = argument::algorithm)] algorithm: &str, burst: Option<&Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = argument::when_full)] when_full: &str, clock: Option<&Bound<'_, PyAny>>,
         seed: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let algorithm = choice("algorithm", algorithm)?;
@@ -41,14 +42,14 @@ impl RateLimiter {
         let parsed: Rate = rate.parse().map_err(argument_error)?;
         if let (Some(burst), Algorithm::SlidingWindow) = (burst, algorithm) {
             let found = burst.repr()?.to_string();
-            let allowed = "none beside algorithm \"sliding-window\", which lets its amount through at once";
+            let allowed = "none with algorithm \"sliding-window\", which lets its amount through at once";
             return Err(wrong_value("burst", &found, allowed));
         }
         let burst = burst.map_or(Ok(parsed.amount), |burst| whole("burst", burst, 1))?;
         let bytes = memory.map_or(Ok(memory::LIMITER_BYTES), memory::bytes)?;
         let least = Limiter::least_bytes(when_full);
         if bytes < least {
-            return Err(wrong_value("memory", &format!("{bytes} bytes"), &format!("at least {least} bytes")));
+            return Err(wrong_value("memory", &write_bytes(bytes), &format!("at least {}", write_bytes(least))));
         }
         let secret = seed::secret(py, seed)?;
         let clock = Clock::new(clock)?;
@@ -63,7 +64,7 @@ impl RateLimiter {
     #[doc = doc!("RateLimiter.hit")]
     #[pyo3(signature = (key, cost=None, *, now=None), text_signature = "($self, key, cost=1, *, now=None)")]
     fn hit(
-        slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>, cost: Option<&Bound<'_, PyAny>>, now: Option<f64>,
+        slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>, cost: Option<&Bound<'_, PyAny>>, now: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<HitResult>> {
         Self::decide(slf, key, cost, now, true)
     }
@@ -71,7 +72,7 @@ impl RateLimiter {
     #[doc = doc!("RateLimiter.peek")]
     #[pyo3(signature = (key, cost=None, *, now=None), text_signature = "($self, key, cost=1, *, now=None)")]
     fn peek(
-        slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>, cost: Option<&Bound<'_, PyAny>>, now: Option<f64>,
+        slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>, cost: Option<&Bound<'_, PyAny>>, now: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<HitResult>> {
         Self::decide(slf, key, cost, now, false)
     }
@@ -115,7 +116,8 @@ impl RateLimiter {
 impl RateLimiter {
     #[inline]
     fn decide(
-        slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>, cost: Option<&Bound<'_, PyAny>>, now: Option<f64>, charge: bool,
+        slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>, cost: Option<&Bound<'_, PyAny>>, now: Option<&Bound<'_, PyAny>>,
+        charge: bool,
     ) -> PyResult<Py<HitResult>> {
         let (py, this) = (slf.py(), slf.get());
         let cost = cost.map_or(Ok(1), |cost| whole("cost", cost, 0))?;

@@ -16,6 +16,7 @@ use throttle_core::export::{Budget, Exporter, Family, Format, Kind, Labels, ONE_
 use throttle_core::policy::{Choice, Report, Stage};
 use throttle_core::region::{DURATION_BOUNDS_NS, Now};
 
+use crate::argument;
 use crate::error::wrong_value;
 use crate::guard::Throttle;
 
@@ -121,7 +122,11 @@ pub(crate) struct MetricsExporter {
 impl MetricsExporter {
     #[new]
     #[pyo3(signature = (guards, *, slots=16, identities=8, names_an_hour=30))]
-    fn new(guards: &Bound<'_, PyDict>, slots: u32, identities: u32, names_an_hour: u32) -> PyResult<Self> {
+    fn new(
+        guards: &Bound<'_, PyDict>, #[pyo3(from_py_with = argument::slots)] slots: u32,
+        #[pyo3(from_py_with = argument::identities)] identities: u32,
+        #[pyo3(from_py_with = argument::names_an_hour)] names_an_hour: u32,
+    ) -> PyResult<Self> {
         let budget = budget(slots, identities, names_an_hour)?;
         let guard = |(name, guard): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
             Ok((name.extract::<String>()?, guard.cast::<Throttle>()?.clone().unbind()))
@@ -135,7 +140,9 @@ impl MetricsExporter {
     #[pyo3(
         signature = (openmetrics=false, *, extra=Vec::new()), text_signature = "($self, openmetrics=False, *, extra=())"
     )]
-    fn render<'py>(&self, py: Python<'py>, openmetrics: bool, extra: Vec<Added>) -> PyResult<Bound<'py, PyBytes>> {
+    fn render<'py>(
+        &self, py: Python<'py>, #[pyo3(from_py_with = argument::openmetrics)] openmetrics: bool, extra: Vec<Added>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         let times = self.guards.iter().map(|(_, guard)| guard.get().clock.read(py, None));
         let times = times.collect::<PyResult<Vec<Now>>>()?;
         let extra = extra.into_iter().map(added).collect::<PyResult<Vec<_>>>()?;

@@ -14,7 +14,7 @@ use crate::clock::seconds;
 use crate::error::{not_of_type, policy_error, wrong_value};
 use crate::limit::Limit;
 use crate::metrics::budget;
-use crate::{base, field, max_open, memory, seed, suffixes};
+use crate::{argument, base, field, max_open, memory, seed, suffixes};
 
 /// The JSON Schema (draft 7) of a policy file. `tests/contract/test_schema.py` compares it with what the core accepts.
 const SCHEMA: &str = include_str!("../../../python/throttle/policies/policy.schema.json");
@@ -103,10 +103,12 @@ impl Policy {
             }
         }
         if let Some(suffixes) = suffixes {
+            let wrong = |given| not_of_type("suffixes", given, "an iterable of str, or None");
             let listed = if suffixes.is_instance_of::<PyString>() {
                 suffixes.clone()
             } else {
-                PyList::new(py, suffixes.try_iter()?.collect::<PyResult<Vec<_>>>()?)?.into_any()
+                PyList::new(py, suffixes.try_iter().map_err(|_| wrong(suffixes))?.collect::<PyResult<Vec<_>>>()?)?
+                    .into_any()
             };
             fields.push(("suffixes".into(), field::value(&listed)?));
         }
@@ -116,14 +118,17 @@ impl Policy {
     #[doc = doc!("Policy.parse")]
     #[staticmethod]
     #[pyo3(signature = (text, file="<policy>"))]
-    fn parse(py: Python<'_>, text: &str, file: &str) -> PyResult<Self> {
+    fn parse(
+        py: Python<'_>, #[pyo3(from_py_with = argument::text)] text: &str,
+        #[pyo3(from_py_with = argument::file)] file: &str,
+    ) -> PyResult<Self> {
         let core = Core::parse_with(file, text, &mut |wanted| base::source(py, wanted));
         core.map(|core| Self { core }).map_err(|error| policy_error(py, error))
     }
 
     #[doc = doc!("Policy.from_file")]
     #[staticmethod]
-    fn from_file(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+    fn from_file(py: Python<'_>, #[pyo3(from_py_with = argument::path)] path: PathBuf) -> PyResult<Self> {
         let file = path.display().to_string();
         match std::str::from_utf8(&base::octets(py, path)?) {
             Ok(text) => Self::parse(py, text, &file),
@@ -138,7 +143,7 @@ impl Policy {
     #[doc = doc!("Policy.builtin")]
     #[staticmethod]
     #[pyo3(signature = (name="inbound"))]
-    pub(crate) fn builtin(py: Python<'_>, name: &str) -> PyResult<Self> {
+    pub(crate) fn builtin(py: Python<'_>, #[pyo3(from_py_with = argument::name)] name: &str) -> PyResult<Self> {
         Self::parse(py, &base::builtin_text(py, name)?, &format!("{name}.toml"))
     }
 
@@ -159,7 +164,11 @@ impl Policy {
 
     #[doc = doc!("Policy.series_bound")]
     #[pyo3(signature = (*, slots=16, identities=8, names_an_hour=30))]
-    fn series_bound(&self, slots: u32, identities: u32, names_an_hour: u32) -> PyResult<(u64, u64)> {
+    fn series_bound(
+        &self, #[pyo3(from_py_with = argument::slots)] slots: u32,
+        #[pyo3(from_py_with = argument::identities)] identities: u32,
+        #[pyo3(from_py_with = argument::names_an_hour)] names_an_hour: u32,
+    ) -> PyResult<(u64, u64)> {
         let bound = SeriesBound::of_policy(&self.core, budget(slots, identities, names_an_hour)?);
         Ok((bound.now, bound.a_day))
     }

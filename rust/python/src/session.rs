@@ -64,7 +64,7 @@ impl Session {
         self.guard.get().engine()
     }
 
-    fn now(&self, py: Python<'_>, now: Option<f64>) -> PyResult<Now> {
+    fn now(&self, py: Python<'_>, now: Option<&Bound<'_, PyAny>>) -> PyResult<Now> {
         self.guard.get().clock.read(py, now)
     }
 
@@ -133,14 +133,14 @@ impl Session {
 impl Session {
     #[doc = doc!("Session.connect")]
     #[pyo3(signature = (*, now=None))]
-    fn connect(&self, py: Python<'_>, now: Option<f64>) -> PyResult<Py<Decision>> {
+    fn connect(&self, py: Python<'_>, now: Option<&Bound<'_, PyAny>>) -> PyResult<Py<Decision>> {
         let now = self.now(py, now)?;
         self.step(py, self.known(py, true), now, CoreSession::connect)
     }
 
     #[doc = doc!("Session.helo")]
     #[pyo3(signature = (name, *, now=None))]
-    fn helo(&self, py: Python<'_>, name: &Bound<'_, PyAny>, now: Option<f64>) -> PyResult<Py<Decision>> {
+    fn helo(&self, py: Python<'_>, name: &Bound<'_, PyAny>, now: Option<&Bound<'_, PyAny>>) -> PyResult<Py<Decision>> {
         let (name, now) = (Text::new("name", name)?, self.now(py, now)?);
         self.forget(py);
         let mut known = self.known(py, false);
@@ -154,7 +154,7 @@ impl Session {
     fn mail(
         &self, py: Python<'_>, address: &Bound<'_, PyAny>, size: Option<&Bound<'_, PyAny>>,
         spf: Option<&Bound<'_, PyAny>>, auth_user: Option<&Bound<'_, PyAny>>, transaction: Option<&Bound<'_, PyAny>>,
-        now: Option<f64>,
+        now: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<Decision>> {
         let transaction = Text::optional("transaction", transaction)?;
         if let Some(decision) = self.repeated(py, Stage::Mail, transaction.as_ref())? {
@@ -179,7 +179,8 @@ impl Session {
     #[doc = doc!("Session.rcpt")]
     #[pyo3(signature = (recipients, *, transaction=None, now=None))]
     fn rcpt(
-        &self, py: Python<'_>, recipients: &Bound<'_, PyAny>, transaction: Option<&Bound<'_, PyAny>>, now: Option<f64>,
+        &self, py: Python<'_>, recipients: &Bound<'_, PyAny>, transaction: Option<&Bound<'_, PyAny>>,
+        now: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<Decision>> {
         self.check_transaction(py, Text::optional("transaction", transaction)?.as_ref())?;
         let mut asked = texts("recipients", Some(recipients))?;
@@ -203,7 +204,7 @@ impl Session {
     #[pyo3(signature = (headers, *, dkim=None, spf=None, now=None))]
     fn headers(
         &self, py: Python<'_>, headers: &Bound<'_, PyAny>, dkim: Option<&Bound<'_, PyAny>>,
-        spf: Option<&Bound<'_, PyAny>>, now: Option<f64>,
+        spf: Option<&Bound<'_, PyAny>>, now: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<Decision>> {
         let mut known = self.known(py, true);
         known.set_headers(py, Some(headers), dkim)?;
@@ -218,7 +219,7 @@ impl Session {
     #[pyo3(signature = (*, headers=None, dkim=None, size=None, transaction=None, now=None))]
     fn data(
         &self, py: Python<'_>, headers: Option<&Bound<'_, PyAny>>, dkim: Option<&Bound<'_, PyAny>>,
-        size: Option<&Bound<'_, PyAny>>, transaction: Option<&Bound<'_, PyAny>>, now: Option<f64>,
+        size: Option<&Bound<'_, PyAny>>, transaction: Option<&Bound<'_, PyAny>>, now: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<Decision>> {
         let transaction = Text::optional("transaction", transaction)?;
         if let Some(decision) = self.repeated(py, Stage::Data, transaction.as_ref())? {
@@ -243,7 +244,8 @@ impl Session {
     #[doc = doc!("Session.report")]
     #[pyo3(signature = (outcome, recipient=None, *, now=None))]
     fn report(
-        &self, py: Python<'_>, outcome: &Bound<'_, PyAny>, recipient: Option<&Bound<'_, PyAny>>, now: Option<f64>,
+        &self, py: Python<'_>, outcome: &Bound<'_, PyAny>, recipient: Option<&Bound<'_, PyAny>>,
+        now: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let (report, recipient) = (report(outcome)?, Text::optional("recipient", recipient)?);
         let now = self.now(py, now)?;

@@ -14,7 +14,7 @@ const TOP: u64 = 10;
 
 /// The method `Throttle.distinct`.
 pub(crate) fn distinct(
-    guard: &Throttle, py: Python<'_>, identity: &str, window: &str, now: Option<f64>,
+    guard: &Throttle, py: Python<'_>, identity: &str, window: &str, now: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<f64> {
     let window = match window {
         "minute" => Window::Minute,
@@ -30,7 +30,7 @@ pub(crate) fn distinct(
 
 /// The method `Throttle.top`.
 pub(crate) fn top(
-    guard: &Throttle, py: Python<'_>, identity: &str, n: Option<&Bound<'_, PyAny>>, now: Option<f64>,
+    guard: &Throttle, py: Python<'_>, identity: &str, n: Option<&Bound<'_, PyAny>>, now: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Vec<Offender>> {
     let n = n.map_or(Ok(TOP), |n| whole("n", n, 0))?;
     let now = guard.clock.read(py, now)?;

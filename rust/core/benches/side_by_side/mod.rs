@@ -70,7 +70,7 @@ pub(crate) fn compare(title: &str, pieces: usize, mut ways: Vec<Way<'_>>) -> Vec
     medians
 }
 
-/// A ratio beside the bound that was promised for it.
+/// A ratio next to the bound that was promised for it.
 pub(crate) fn print_bound(what: &str, ratio: f64, at_most: f64) {
     let verdict = if ratio <= at_most { "holds" } else { "DOES NOT HOLD" };
     println!("  {what}: {ratio:.2}, at most {at_most}: {verdict}");

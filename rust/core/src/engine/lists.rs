@@ -105,10 +105,11 @@ impl Engine {
     }
 }
 
-/// The error for more entries than there is room for, beside so many made at run time.
+/// The error for more entries than there is room for, in addition to those made at run time.
 fn no_room(policy: &Policy, entries: usize, room: usize, at_run_time: usize) -> PolicyError {
     let found = format!("{entries} entries in [[allow]] and [[block]]");
-    let beside = if at_run_time > 0 { format!(", beside {at_run_time} made at run time") } else { String::new() };
-    let allowed = format!("at most {room} in this memory{beside}; 256 KiB have room for some, 16 MiB for 1024");
+    let others =
+        if at_run_time > 0 { format!(", in addition to {at_run_time} made at run time") } else { String::new() };
+    let allowed = format!("at most {room} in this memory{others}; 256 KiB have room for some, 16 MiB for 1024");
     PolicyError { file: policy.file.clone(), found, allowed, ..PolicyError::default() }
 }

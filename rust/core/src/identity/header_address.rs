@@ -7,14 +7,14 @@
 //! ```text
 //!  field   "Joe, J." (x) <first . last(c)@=?utf-8?q?b?=.com>, ann@[192.0.2.1]
 //!  pieces  Quoted Blank Comment Blank Junk Word Blank Dot Blank Word Comment At Encoded Dot Word Junk …
-//!  local   left of an `@`:  words joined by dots; comments and blanks may stand beside dots and the `@`
+//!  local   left of an `@`:  words joined by dots; comments and blanks may stand next to dots and the `@`
 //!  host    right of it:     letters, digits, `-`, `_`, all beyond ASCII, joined by dots; or a literal
 //! ```
 //!
 //! * A comment, a quoted string and the literal behind an `@` hide what is in them. One that is not closed is a single
 //!   character of junk, and hides nothing.
 //! * Words of RFC 2047 in a local part or a host are decoded, and an `@` ends one that is not closed.
-//! * Where readers differ about what belongs to an address, both readings count: a blank beside a dot, words without a
+//! * Where readers differ about what belongs to an address, both readings count: a blank next to a dot, words without a
 //!   dot between them, a backslash or an open quote. `Dr. joe@b.com` is `Dr.joe@b.com` and `joe@b.com`.
 //! * Every control character is a blank, and ends a decoded or quoted local part.
 //!

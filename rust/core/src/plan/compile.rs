@@ -20,7 +20,7 @@ use super::{
 };
 use crate::identity::{Identity, Source, SuffixList, parse_value::NotAValue, parse_value::parse_value};
 use crate::policy::{Algorithm, Count, Limit, MAX_LIMITS, MAX_VALUES, Mode, Policy, Quota, Rate, Report, Rule, Stage};
-use crate::policy::{Stages, Verified, WhenFull, joined_name};
+use crate::policy::{Stages, Verified, WhenFull, joined_name, write_bytes};
 use crate::region::{COUNTERS, PAGE_BYTES, Region, Table};
 use crate::store::{Store, distinct::Distinct, fan_out::FanOut, fan_out::Timing, in_flight::COUNTS};
 use crate::store::{rate_counter::RateCounter, seen_set::SeenSet};
@@ -60,8 +60,8 @@ pub fn compile(
 pub(super) fn check_blocks(policy: &Policy, memory_bytes: u64) -> Result<(), PolicyError> {
     let blocks = policy.limits.iter().find(|limit| limit.action.block_us().is_some());
     let Some(limit) = blocks.filter(|_| memory_bytes < LEAST_WITH_ACCESS) else { return Ok(()) };
-    let found = format!("{:?} in {memory_bytes} bytes of memory", limit.action.text());
-    Err(policy.error(Some(limit), "action", found, format!("blocks in at least {LEAST_WITH_ACCESS} bytes")))
+    let found = format!("{:?} in {} of memory", limit.action.text(), write_bytes(memory_bytes));
+    Err(policy.error(Some(limit), "action", found, format!("blocks in at least {}", write_bytes(LEAST_WITH_ACCESS))))
 }
 
 /// A rate, its burst, and the table in which it counts.
@@ -317,7 +317,7 @@ impl<'p> Draft<'p> {
     fn too_many(&self, limit: &Limit, rate: Rate, burst: u64) -> PolicyError {
         let field = if burst > MOST_DISTINCT { "burst" } else { "rate" };
         let found = format!("{} different elements, {burst} at once", rate.amount);
-        let allowed = format!("at most {MOST_DISTINCT} at once, and eight million a second, beside refuse = \"all\"");
+        let allowed = format!("at most {MOST_DISTINCT} at once, and eight million a second, with refuse = \"all\"");
         self.policy.error(Some(limit), field, found, allowed)
     }
 

@@ -12,7 +12,7 @@
 //! on the memory only, so they outlive a policy.
 
 use super::{AccessTables, PlannedIdentity, TrustSource, with_places};
-use crate::policy::{Count, Limit, Policy, Quota, Rule};
+use crate::policy::{Count, Limit, Policy, Quota, Rule, write_bytes, write_size};
 use crate::region::{PAGE_BYTES, Region, Table};
 use crate::store::in_flight::{Capacity, Columns, InFlight, Permits, Place, Tier};
 use crate::store::{
@@ -33,6 +33,9 @@ const DISTINCT_WEIGHT: u128 = 4;
 /// One part in this many of the memory stays free, if the tables leave it. A limit or a quota that a reload brings
 /// finds room there, without a restart.
 pub(super) const SPARE: u64 = 32;
+
+/// The least memory that every limit may state: two of its tables have a page each.
+const LEAST_STATED: u64 = 2 * PAGE_BYTES;
 
 /// Parts of the memory: in 16 MiB there is room for 1024 entries and 12,288 blocks.
 const ENTRIES_PART: u64 = 56;
@@ -259,14 +262,21 @@ pub(super) fn allocate(draft: &Draft, max_open: u32, memory_bytes: u64) -> Resul
         let pages = share_out(memory_bytes, &all.collect::<Vec<_>>());
         pages.map_err(|bytes| least = bytes).ok().map(|pages| (layout, pages))
     });
-    let budget = format!("a budget of {memory_bytes} bytes");
+    let budget = format!("a budget of {}", write_bytes(memory_bytes));
     let Some((layout, pages)) = fitting else {
-        let (least, tables) = (with_access(least, memory_bytes), claims.len());
+        let (taken, least) = (least, with_access(least, memory_bytes));
+        if let Some(error) = too_large(draft, memory_bytes, taken, least) {
+            return Err(error);
+        }
         let need = match held.iter().sum() {
             0u64 => String::new(),
-            bytes => format!(", {bytes} of them for what at most {max_open} permits hold (`max_open`)"),
+            bytes => {
+                let bytes = write_bytes(bytes);
+                format!(", {bytes} of them for what at most {max_open} permits hold (`max_open`)")
+            }
         };
-        let allowed = format!("at least {least} bytes for the {tables} tables of this policy{need}");
+        let (least, tables) = (write_bytes(least), claims.len());
+        let allowed = format!("at least {least} for the {tables} tables of this policy{need}");
         return Err(policy.error(None, "memory", budget, allowed));
     };
     let most = "as much as this machine gives, and less than 256 GiB".into();
@@ -286,6 +296,18 @@ pub(super) fn allocate(draft: &Draft, max_open: u32, memory_bytes: u64) -> Resul
     let capacity = Capacity { permits, limits, counts: counts.collect() };
     let (seen_sets, rates) = (seen_sets.to_vec(), rates.to_vec());
     Ok((region, TableShares { access, capacity, in_flight_limits, seen_sets, rates, stats, layout }))
+}
+
+/// The error for the limit that states most of the memory, if all tables would fit when it stated less. All tables
+/// together take `taken` bytes of this memory, and `least` bytes would be enough for them.
+fn too_large(draft: &Draft, memory_bytes: u64, taken: u64, least: u64) -> Option<PolicyError> {
+    let limits = draft.policy.limits.iter();
+    let (stated, limit) = limits.filter_map(|limit| Some((limit.memory?, limit))).max_by_key(|(bytes, _)| *bytes)?;
+    let others = taken.saturating_sub(pages(stated).saturating_mul(PAGE_BYTES));
+    let room = memory_bytes.checked_sub(others)? / PAGE_BYTES * PAGE_BYTES;
+    let found = format!("{:?} in a guard of {}", write_size(stated), write_bytes(memory_bytes));
+    let allowed = format!("at most {:?} here, or a guard of at least {}", write_size(room), write_bytes(least));
+    (room >= LEAST_STATED).then(|| draft.policy.error(Some(limit), "memory", found, allowed))
 }
 
 /// Bytes of operators' entries and of limits' blocks; `None` if the memory is too small for them.

@@ -330,8 +330,8 @@ impl BlockRule {
 }
 
 /// Where the trust of a limit's keys comes from; keys of different trust never share a counter. If any identity of the
-/// limit is the sender's, its keys have the sender's trust, even beside an identity that is always a claim, such as a
-/// Reply-To. So claimed senders cannot use up the bucket of proven ones.
+/// limit is the sender's, its keys have the sender's trust, even together with an identity that is always a claim,
+/// such as a Reply-To. So claimed senders cannot use up the bucket of proven ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustSource {
     /// Its identities cannot be claimed.

@@ -111,8 +111,13 @@ impl Policy {
             let set = if is_known { policy.set(name, value) } else { Err(Wrong::unknown(name, &known())) };
             set.map_err(|wrong| place.wrong(&Field::loose(name, value), wrong))?;
         }
-        limits.into_iter().try_for_each(|limit| policy.push(limit, None))?;
-        policy.complete()
+        for mut limit in limits {
+            // A limit of another policy may come with its line, which is a line of another file.
+            limit.line = limit.line.filter(|_| limit.file.is_some());
+            limit.quotas.iter_mut().for_each(|quota| quota.line = quota.line.filter(|_| quota.file.is_some()));
+            policy.push(limit, None)?;
+        }
+        policy.complete("")
     }
 
     fn empty(file: &str) -> Self {
@@ -143,28 +148,34 @@ impl Policy {
                 table.iter().try_for_each(|extra| self.set("suffixes", &extra.value))?
             }
             ("suffixes", _) => self.extra_suffixes = suffixes(value)?,
-            ("without", _) => return Err(Wrong::allowed("`without` only beside `extends`")),
+            ("without", _) => return Err(Wrong::allowed("`without` only together with `extends`")),
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether the limit's reply names the page of `help_url`, and this policy has none.
+    fn lacks_help_url(&self, limit: &Limit) -> bool {
+        self.help_url.is_none() && limit.reply.as_ref().is_some_and(Template::names_help)
     }
 
     /// Multiplies a limit and adds it.
     fn push(&mut self, mut limit: Limit, scale_line: Option<usize>) -> Result<(), PolicyError> {
         // A base is valid by itself, so it is the scale of this file that is too large for a limit of the base.
         let line = if limit.file.is_some() { scale_line } else { limit.line };
-        let place = Place { file: self.file.clone(), line, limit: Some(limit.name.clone()) };
+        let place = Place { file: self.file.clone(), line, limit: Some(limit.name.clone()), ..Place::default() };
         if self.limits.len() == MAX_LIMITS {
             let found = format!("a limit after the first {MAX_LIMITS}");
             return Err(place.error(None, found, format!("at most {MAX_LIMITS} limits")));
         }
-        if let Some(first) = self.limits.iter().find(|first| first.name == limit.name) {
-            let wrong = second_time(&format!("{:?}", limit.name), first.line);
+        // A file with two limits of one name is read no further, so these are limits from Python.
+        if self.limits.iter().any(|first| first.name == limit.name) {
+            let wrong = second_time(&format!("{:?}", limit.name), None);
             return Err(place.error(Some("name"), wrong.found.unwrap_or_default(), wrong.allowed));
         }
-        if self.help_url.is_none() && limit.reply.as_ref().is_some_and(Template::names_help) {
-            let allowed = "{help} only beside `help_url`, the address that it inserts";
-            return Err(place.error(Some("reply"), "{help}".into(), allowed.into()));
+        if self.lacks_help_url(&limit) {
+            let wrong = no_help_url();
+            return Err(place.error(Some("reply"), wrong.found.unwrap_or_default(), wrong.allowed));
         }
         for (field, amount) in limit.amounts_mut() {
             *amount = multiply(*amount, self.scale_millionths).ok_or_else(|| {
@@ -177,8 +188,9 @@ impl Policy {
     }
 
     /// The policy, unless it is empty. An empty policy, perhaps a file cut short, would silently admit everything. A
-    /// limit that the largest message can never pass would refuse it for ever.
-    fn complete(self) -> Result<Self, PolicyError> {
+    /// limit that the largest message can never pass would refuse it for ever. `or` adds another way out to the error
+    /// for an empty policy.
+    fn complete(self, or: &str) -> Result<Self, PolicyError> {
         let largest = self.largest_message.unwrap_or_default();
         let passes = |limit: &&Limit| limit.largest_message().is_none_or(|most| largest <= most);
         if let Some(limit) = self.limits.iter().find(|limit| !passes(limit)) {
@@ -190,7 +202,7 @@ impl Policy {
         if !self.limits.is_empty() {
             return Ok(self);
         }
-        let allowed = format!("1 to {MAX_LIMITS} of them, each under `[[limit]]`");
+        let allowed = format!("1 to {MAX_LIMITS} of them, each under `[[limit]]`{or}");
         Err(Place { file: self.file, ..Place::default() }.error(None, "no limit".into(), allowed))
     }
 
@@ -223,6 +235,11 @@ impl fmt::Display for Limit {
 fn second_time(name: &str, first_line: Option<usize>) -> Wrong {
     let first = first_line.map(|line| format!(", first in line {line}")).unwrap_or_default();
     Wrong::allowed("every name once").found(format!("{name} a second time{first}"))
+}
+
+/// The error for a reply that names a page, in a policy without one.
+fn no_help_url() -> Wrong {
+    Wrong::allowed("{help} only together with `help_url`, the address that it inserts").found("{help}")
 }
 
 /// A policy file, perhaps over the files that it extends.
@@ -285,9 +302,10 @@ impl Document {
             let name = stated_name(&fields).map_or_else(|| format!("limit {}", index + 1), str::to_owned);
             // Only one file is checked here: a limit with the name of a limit of the base changes that limit.
             let same = self.limits.iter().find(|first| first.name == name);
-            if let (Some(first), Some(second)) = (same, fields.iter().find(|field| field.name == "name")) {
+            if let (Some(first), Some(second)) = (same, named(&fields)) {
                 let place = Place { limit: Some(name), ..self.place() };
-                return Err(place.wrong(second, second_time(&second.value.shown(), first.line)));
+                let first_line = named(first.value.entries()).and_then(|first| first.line);
+                return Err(place.wrong(second, second_time(&second.value.shown(), first_line)));
             }
             self.limits.push(Field { name, ..unnamed });
         }
@@ -324,13 +342,16 @@ impl Document {
             let mut set = || policy.set(&field.name, &field.value).map_err(|wrong| place.wrong(field, wrong));
             errors.extend(check.check_value(field).and_then(|()| set()).err());
         }
+        let quota_file = rows.as_ref().map(|(_, file)| file.clone());
         if let Some((rows, file)) = rows {
             policy.quota_file = Some((file, rows.len()));
             add_quotas(&mut limits, rows);
         }
+        let or = if files.len() == 1 { "; or extends = \"inbound\"" } else { "" };
         let scale_line = fields.iter().find(|field| field.name == "scale").and_then(|field| field.line);
         for field in &limits {
-            let place = Place { line: field.line, limit: Some(field.name.clone()), ..place.clone() };
+            let limit = Some(field.name.clone());
+            let place = Place { line: field.line, limit, quota_file: quota_file.clone(), ..place.clone() };
             let limit = validate(&place, field).map_err(|error| meant(error, &field.name, &base_names));
             let push = |mut limit: Limit| {
                 for quota in &mut limit.quotas {
@@ -340,6 +361,10 @@ impl Document {
                     let depth = stated_in.as_ref().and_then(|file| files.iter().position(|known| known == file));
                     quota.depth = depth.unwrap_or_default() as u8;
                 }
+                let reply = field.value.entries().iter().find(|field| field.name == "reply");
+                if let (Some(reply), true) = (reply, policy.lacks_help_url(&limit)) {
+                    return Err(place.wrong(reply, no_help_url()));
+                }
                 policy.push(limit, scale_line)
             };
             if let Err(error) = limit.and_then(push) {
@@ -348,7 +373,7 @@ impl Document {
                 break;
             }
         }
-        errors.into_iter().min_by_key(|error| error.line).map_or_else(|| policy.complete(), Err)
+        errors.into_iter().min_by_key(|error| error.line).map_or_else(|| policy.complete(or), Err)
     }
 
     /// Lays this file over `base`.
@@ -445,13 +470,10 @@ fn add_quotas(limits: &mut [Field], rows: Vec<QuotaRow>) {
             // It is no table, and that is reported.
             Some(_) => {}
             None => {
-                let table = Field::loose("quota", &FieldValue::Table(Vec::new()));
-                fields.push(Field {
-                    file: limit.file.clone(),
-                    line: limit.line,
-                    value: FieldValue::Table(quotas),
-                    ..table
-                });
+                // What is wrong with this table is wrong with its first row.
+                let first = quotas.first().map(|first| (first.file.clone(), first.line));
+                let (file, line) = first.unwrap_or_default();
+                fields.push(Field { file, line, ..Field::loose("quota", &FieldValue::Table(quotas)) });
             }
         }
     }
@@ -464,6 +486,11 @@ fn without(field: &Field, names: &[String]) -> Result<Vec<String>, Wrong> {
         let wrong = || Wrong::allowed(format!("limits of what it extends: {}", names.join(", "))).suggest(meant);
         names.iter().find(|known| *known == name).cloned().ok_or_else(wrong)
     })
+}
+
+/// The name among the fields of a limit, valid or not.
+fn named(fields: &[Field]) -> Option<&Field> {
+    fields.iter().find(|field| field.name == "name")
 }
 
 /// Lays the fields `own` over `base`. Case does not matter in the values of a quota, as it does not in a sender's name.

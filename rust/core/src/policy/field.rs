@@ -154,14 +154,23 @@ pub(super) struct Place {
     pub(super) file: String,
     pub(super) line: Option<usize>,
     pub(super) limit: Option<String>,
+    /// The file of quotas, if there is one.
+    pub(super) quota_file: Option<String>,
 }
 
 impl Place {
     /// The error for a wrong field.
     ///
     /// A base is valid by itself, so a field of a base can only be wrong together with a field of the file that extends
-    /// it. The error then names the place in that file.
+    /// it. The error then names the place in that file. A file of quotas is not valid by itself, so the error names the
+    /// row.
     pub(super) fn wrong(&self, field: &Field, wrong: Wrong) -> PolicyError {
+        if field.file.is_some() && field.file == self.quota_file {
+            let row = Self { file: field.file.clone().unwrap_or_default(), quota_file: None, ..self.clone() };
+            let first = field.value.entries().first().filter(|_| field.name == "quota");
+            let found = first.map(|quota| format!("a row for {:?}", quota.name)).or(wrong.found);
+            return row.wrong(field, Wrong { found, ..wrong });
+        }
         let line = wrong.item.and_then(|item| field.item_lines.get(item).copied()).or(field.line);
         let found = wrong.found.unwrap_or_else(|| field.value.shown());
         let (found, line) = match self.base_of(field) {
@@ -182,7 +191,7 @@ impl Place {
 
     /// The error for the field `field`, or for the whole place.
     pub(super) fn error(&self, field: Option<&str>, found: String, allowed: String) -> PolicyError {
-        let Self { file, line, limit } = self.clone();
+        let Self { file, line, limit, .. } = self.clone();
         let field = field.map(str::to_owned);
         PolicyError { file, line, limit, field, found, allowed, ..PolicyError::default() }
     }

@@ -34,7 +34,8 @@ impl Limit {
     /// The first thing that is wrong, without a line.
     pub fn from_fields(fields: &[(String, FieldValue)]) -> Result<Self, PolicyError> {
         let fields: Vec<Field> = fields.iter().map(|(name, value)| Field::loose(name, value)).collect();
-        let place = Place { file: NO_FILE.into(), line: None, limit: stated_name(&fields).map(str::to_owned) };
+        let limit = stated_name(&fields).map(str::to_owned);
+        let place = Place { file: NO_FILE.into(), limit, ..Place::default() };
         validate(&place, &Field::loose("limit", &FieldValue::Table(fields)))
     }
 
@@ -239,11 +240,11 @@ impl<'a> Fields<'a> {
     fn check_rule(&self) -> Result<(), PolicyError> {
         let has = |name| self.get(name).is_some();
         for row in self.table.value.entries().iter().filter_map(|field| find(self.rows, &field.name).ok()) {
-            let Row { name, beside, in_flight, .. } = row;
-            self.allow(name, beside.is_empty() || has(beside), &format!("`{name}` only beside `{beside}`"))?;
+            let Row { name, needs, in_flight, .. } = row;
+            self.allow(name, needs.is_empty() || has(needs), &format!("`{name}` only together with `{needs}`"))?;
             self.allow(name, in_flight.is_empty() || !has("in_flight"), in_flight)?;
         }
-        let elements = "beside `distinct` a rate of new elements, as \"200/10 minutes\"";
+        let elements = "with `distinct`, a rate of new elements, as \"200/10 minutes\"";
         let allowed = Wrong::allowed(if has("distinct") { elements } else { ONE_RULE });
         if has("rate") || has("in_flight") { Ok(()) } else { Err(self.error("rate", allowed.found("nothing"))) }
     }
@@ -295,7 +296,7 @@ impl<'a> Fields<'a> {
             let is_of_memory =
                 matches!(name.as_str(), "new_to" | "remember" | "settle" | "charge" | "warm_up" | "readmit");
             self.allow(name, !is_of_memory, &format!(
-                "no `{name}`, since nothing is remembered when the bucket has drained, beside refuse = \"all\""))?;
+                "no `{name}`, since nothing is remembered when the bucket has drained, with refuse = \"all\""))?;
         }
         self.check_burst(limit, self)?;
         let (remember_us, settle_us, charge, readmit_us) = match limit.rule {
@@ -326,20 +327,20 @@ impl<'a> Fields<'a> {
         let has_sender = limit.identities().any(|identity| identity.source() == Source::Sender);
         self.allow_all(&[
             ("count", !is_cap || !matches!(count, Count::Recipients | Count::Reports),
-                r#""connections", "messages" or "bytes" beside `in_flight`"#),
+                r#""connections", "messages" or "bytes" with `in_flight`"#),
             ("count", !is_cap || !sized || count == Count::Bytes, r#""bytes", since `in_flight` is a size"#),
-            ("rate", distinct.is_none() || !sized, "beside `distinct` a rate of new elements, without a unit of size"),
+            ("rate", distinct.is_none() || !sized, "with `distinct`, a rate of new elements, without a unit of size"),
             ("count", distinct.is_none() || is_counted,
-                r#""messages" or "recipients" beside `distinct`, where new elements are counted"#),
+                r#""messages" or "recipients" with `distinct`, where new elements are counted"#),
             ("count", distinct.is_none() || count != Count::Recipients || is_single && !refuses_all,
-                r#""messages" beside a `distinct` or `per` of which a message has several, and beside refuse = "all""#),
+                r#""messages" with a `distinct` or `per` of which a message has several, and with refuse = "all""#),
             ("charge", charge == Charge::Once || is_single,
-                r#""once" beside a `distinct` or `per` of which a message has several"#),
+                r#""once" with a `distinct` or `per` of which a message has several"#),
             ("count", is_cap || !sized || count == Count::Bytes, r#""bytes", since the rate has a unit of size"#),
             ("count", is_early || count != Count::Connections,
                 r#""connections" only per identities known before a message: client.*, helo.*, global"#),
             ("reports", count == Count::Reports || limit.reports.is_empty(),
-                r#"`reports` only beside count = "reports""#),
+                r#"`reports` only together with count = "reports""#),
             ("distinct", !distinct.is_some_and(|distinct| per.contains(&distinct)),
                 "another identity than those of `per`: under itself, a thing is never new"),
             ("distinct", !is_second, "an identity with one value in a message, since `per` has one with several"),
@@ -348,51 +349,53 @@ impl<'a> Fields<'a> {
                 "client.ip and client.net only, in `per` too"),
             ("new_to", !is_apart || limit.new_to() != per,
                 "another key than `per`, since that is the key without this field"),
-            ("settle", settle_us.is_none() || !is_apart, "no `settle` beside `new_to`"),
+            ("settle", settle_us.is_none() || !is_apart, "no `settle` together with `new_to`"),
             ("settle", settle_us.is_none() || distinct.is_some_and(Identity::is_host), &format!(
-                "`settle` only beside a `distinct` that is a whole host, as sender.host, not {element}")),
+                "`settle` only with a `distinct` that is a whole host, as sender.host, not {element}")),
             ("settle", settle_us.is_none() || is_part, &format!(
                 "`settle` only with a `per` that is one identity, and a part of {element}: its organisation")),
             ("settle", settle_us <= Some(remember_us), &format!("at most as long as `remember`, here {remember:?}")),
             ("readmit", readmit_us.is_none() || is_single && count == Count::Messages,
-                r#"no `readmit` beside count = "recipients", or a `distinct` or `per` of which a message has several"#),
+                "no `readmit` together with count = \"recipients\", or a `distinct` or `per` of which a message has \
+                several"),
             ("readmit", readmit_us.is_none() || limit.action == Action::Defer,
-                "no `readmit` beside an `action`: only what was deferred comes back"),
+                "no `readmit` together with an `action`: only what was deferred comes back"),
             ("readmit", readmit_us.is_none() || charge == Charge::Once,
-                r#"no `readmit` beside a `charge` other than "once": a note is of an element that is not known"#),
+                "no `readmit` together with a `charge` other than \"once\": a note is of an element that is not \
+                known"),
             ("readmit", readmit_us <= Some(remember_us / 2), &format!("at most half of `remember`, here {remember:?}")),
             ("algorithm", !refuses_all || limit.algorithm == Algorithm::Gcra,
-                r#""gcra", a bucket that only a fresh element fills, beside refuse = "all""#),
-            ("memory", !refuses_all || has_room, r#""8 KiB" or more, for two tables, beside refuse = "all""#),
+                r#""gcra", a bucket that only a fresh element fills, with refuse = "all""#),
+            ("memory", !refuses_all || has_room, r#""8 KiB" or more, for two tables, with refuse = "all""#),
             ("when_full", !refuses_all || !has_sketch, "\"admit\" or \"refuse\", since a sketch cannot tell a fresh \
-                element from a seen one, beside refuse = \"all\""),
+                element from a seen one, with refuse = \"all\""),
             // The stated memory of a fan-out is that of its elements; its rate counters get a part of the rest.
             ("memory", distinct.is_some() || !has_sketch || has_room,
                 r#"at least "8 KiB" with when_full "sketch": a page for the table, one for the sketch"#),
             ("action", !is_cap || !blocks,
-                r#""defer" or "reject" beside `in_flight`: to hold much is no offence, and it soon ends by itself"#),
+                r#""defer" or "reject" with `in_flight`: to hold much is no offence, and it soon ends by itself"#),
             ("action", !is_common || !rejects,
-                r#""defer" beside an `in_flight` that many share: the client that finds it full has not filled it"#),
+                r#""defer" with an `in_flight` that many share: the client that finds it full has not filled it"#),
             // A block must not allow a sender to shut out another sender.
-            ("action", !blocks || settle_us.is_none(), "\"defer\" or \"reject\" beside `settle`: what fans out is a \
+            ("action", !blocks || settle_us.is_none(), "\"defer\" or \"reject\" with `settle`: what fans out is a \
                 part of a name, and a block of the whole key would refuse its neighbours"),
             ("action", !blocks || claimed.is_none(), &format!("\"defer\" or \"reject\" per {}, which is a mere claim: \
                 whoever writes the name could have its owner blocked; \"block\" needs a key of client.*, auth.user or \
                 dkim.org{}", joined_name(claimed), if can_be_proven { ", or verified = \"proven\"" } else { "" })),
-            ("action", !blocks || !is_guessed, "\"defer\" or \"reject\" per auth.user beside reports of \
+            ("action", !blocks || !is_guessed, "\"defer\" or \"reject\" per auth.user with reports of \
                 \"auth-failure\": whoever guesses at the password of a user could have the user blocked; \"block\" \
                 needs a key of client.* alone"),
             ("action", !blocks || per.iter().any(is_sender), &format!("\"defer\" or \"reject\" per {}, which is no \
                 sender: a block would shut it to everybody; \"block\" needs a part that is client.*, auth.user, \
                 dkim.org or a proven sender", joined_name(per))),
             ("verified", count != Count::Connections || verified == Verified::Any,
-                r#""any" beside count = "connections": a connection has no sender"#),
+                r#""any" with count = "connections": a connection has no sender"#),
             // A limit that no envelope can meet would silently admit everything.
             ("verified", claim.is_none() || verified != Verified::Proven, &format!(
                 "\"any\", \"claimed\" or \"unproven\", since {} is never proven",
                 if claim == Some(Source::Helo) { "a HELO name" } else { "what a header says" })),
             ("verified", !is_cap || has_sender || verified == Verified::Any,
-                "\"any\" beside `in_flight` without an identity of sender.*"),
+                "\"any\" with `in_flight` and without an identity of sender.*"),
         ])?;
         if count == Count::Reports { self.required("reports", value::reports).map(drop) } else { Ok(()) }
     }
@@ -405,9 +408,9 @@ impl<'a> Fields<'a> {
         let shared = tiers.iter().map(|(fields, tier)| (fields, &tier.per[..]));
         for (key, per) in iter::once((self, &limit.per[..])).chain(shared) {
             let late = per.iter().find(|identity| identity.stage() > Stage::Mail && !identity.has_many());
-            key.allow_identity(late, "beside `in_flight` only what is known at MAIL, where a permit is taken")?;
+            key.allow_identity(late, "with `in_flight`, only what is known at MAIL, where a permit is taken")?;
             let many = per.iter().find(|identity| identity.has_many());
-            key.allow_identity(many, "beside `in_flight` only what a message has one of: a permit is of fixed size")?;
+            key.allow_identity(many, "with `in_flight`, only what a message has one of: a permit is of fixed size")?;
         }
         let unshared = |identity: &&Identity| limit.per.contains(identity) || **identity == Identity::Global;
         for (place, (fields, tier)) in tiers.iter().enumerate() {
@@ -430,7 +433,7 @@ impl<'a> Fields<'a> {
             (
                 "first",
                 self.get("first").is_none() || limit.count == Count::Bytes,
-                "no `first` beside an `in_flight` that does not count bytes: a key that holds nothing may take one",
+                "no `first` with an `in_flight` that does not count bytes: a key that holds nothing may take one",
             ),
             ("first", limit.rule.first(limit.count) <= cap, "at most `in_flight`, since no more passes"),
         ])
@@ -443,7 +446,7 @@ impl<'a> Fields<'a> {
         let default = if self.get("algorithm").is_some() { "" } else { ", the default per auth.user or global" };
         fields.allow_all(&[
             ("burst", limit.algorithm != Algorithm::SlidingWindow, &format!(
-                "no `burst` beside algorithm \"sliding-window\"{default}: a window lets its amount through at once")),
+                "no `burst` with algorithm \"sliding-window\"{default}: a window lets its amount through at once")),
             ("burst", !burst.sized || limit.count == Count::Bytes,
                 "a whole number, since the limit does not count bytes"),
         ])

@@ -34,4 +34,5 @@ pub use model::{Action, Choice, Count, Limit, MAX_LIMITS, MAX_VALUES, Mode, Poli
 pub use model::{Share, Until, Verified};
 pub(crate) use model::{joined_name, reserved};
 pub use reply_template::is_help_url;
-pub use value::{duration_us, memory_bytes};
+pub(crate) use value::write_size;
+pub use value::{duration_us, memory_bytes, write_bytes};

@@ -69,7 +69,11 @@ impl Policy {
     pub(crate) fn error(&self, limit: Option<&Limit>, field: &str, found: String, allowed: String) -> PolicyError {
         let file = limit.and_then(|limit| limit.file.as_ref()).unwrap_or(&self.file).clone();
         let line = limit.and_then(|limit| limit.line);
-        Place { file, line, limit: limit.map(|limit| limit.name.clone()) }.error(Some(field), found, allowed)
+        Place { file, line, limit: limit.map(|limit| limit.name.clone()), quota_file: None }.error(
+            Some(field),
+            found,
+            allowed,
+        )
     }
 }
 

@@ -106,10 +106,10 @@ pub(super) fn misfit(template: &Template, limit: &Limit) -> Option<String> {
     let (at, action, suits) = (stage.name(), limit.action.text(), template.suits(stage <= Stage::Helo));
     Some(match code.starts_with('5') {
         true if !rejects => format!(
-            "a code from 400 to 459 beside action = {action:?}, after which the message comes again; \
+            "a code from 400 to 459 with action = {action:?}, after which the message comes again; \
              or action = \"reject\""
         ),
-        false if rejects => "a code from 500 to 559 beside action = \"reject\"".into(),
+        false if rejects => "a code from 500 to 559 with action = \"reject\"".into(),
         true if stage == Stage::Connect && code != "554" => {
             "554 for a limit at connect, where no other code rejects (RFC 5321 §3.1)".into()
         }

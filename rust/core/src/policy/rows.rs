@@ -24,7 +24,7 @@ pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
     /// The other field that this field needs; empty if it needs none.
-    pub(super) beside: &'static str,
+    pub(super) needs: &'static str,
     /// The error hint when this field is used together with `in_flight`; empty if that is allowed.
     pub(super) in_flight: &'static str,
     /// The error hint when the field is missing; empty if the field is optional.
@@ -53,7 +53,7 @@ macro_rules! row {
 }
 
 const fn row(name: &'static str, kind: Kind) -> Row {
-    Row { name, kind, beside: "", in_flight: "", missing: "" }
+    Row { name, kind, needs: "", in_flight: "", missing: "" }
 }
 
 /// The row of the field `name`.
@@ -124,31 +124,34 @@ pub(super) const LIMIT: &[Row] = &[
     row!("per", value::identities, missing: r#"one identity or a list of them, as "client.net""#),
     row!("rate", value::rate, in_flight: ONE_RULE),
     row!("burst", value::burst,
-        in_flight: "no `burst` beside `in_flight`: it is no rate, all that it allows may come at once"),
+        in_flight: "no `burst` together with `in_flight`: it is no rate, all that it allows may come at once"),
     row!("count", value::choice::<Count>),
     row!("reports", value::reports, missing: value::REPORTS),
     row!("distinct", value::distinct, in_flight: ONE_RULE),
-    row!("refuse", value::choice::<Refuse>, beside: "distinct"),
-    row!("new_to", value::identities, beside: "distinct"),
-    row!("remember", value::duration, beside: "distinct"),
-    row!("settle", value::duration, beside: "distinct"),
-    row!("charge", value::choice::<Charge>, beside: "distinct"),
-    row!("warm_up", value::duration, beside: "distinct"),
-    row!("readmit", value::duration, beside: "distinct"),
+    row!("refuse", value::choice::<Refuse>, needs: "distinct"),
+    row!("new_to", value::identities, needs: "distinct"),
+    row!("remember", value::duration, needs: "distinct"),
+    row!("settle", value::duration, needs: "distinct"),
+    row!("charge", value::choice::<Charge>, needs: "distinct"),
+    row!("warm_up", value::duration, needs: "distinct"),
+    row!("readmit", value::duration, needs: "distinct"),
     row!("in_flight", value::cap),
-    Row { beside: "in_flight", ..row("share", A_SHARE) },
-    row!("reserve", value::cap, beside: "share"),
-    row!("first", value::message_size, beside: "share"),
+    Row { needs: "in_flight", ..row("share", A_SHARE) },
+    row!("reserve", value::cap, needs: "share"),
+    row!("first", value::message_size, needs: "share"),
     row!("verified", value::choice::<Verified>),
     row!("when_full", value::choice::<WhenFull>,
-        in_flight: "no `when_full` beside `in_flight`: its tables are made so that they cannot fill"),
+        in_flight: "no `when_full` together with `in_flight`: its tables are made so that they cannot fill"),
     row!("memory", value::memory,
-        in_flight: "no `memory` beside `in_flight`: its tables are as large as `max_open` needs"),
+        in_flight: "no `memory` together with `in_flight`: its tables are as large as `max_open` needs"),
     row!("algorithm", value::choice::<Algorithm>,
-        in_flight: "no `algorithm` beside `in_flight`: what is open is counted exactly, and in no window"),
+        in_flight: "no `algorithm` together with `in_flight`: what is open is counted exactly, and in no window"),
     row!("action", value::action),
     row!("mode", value::choice::<Mode>),
-    Row { in_flight: "no `quota` beside `in_flight`: give the value a limit of its own", ..row("quota", QUOTAS) },
+    Row {
+        in_flight: "no `quota` together with `in_flight`: give the value a limit of its own",
+        ..row("quota", QUOTAS)
+    },
     row!("reply", template),
 ];
 

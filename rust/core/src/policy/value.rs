@@ -58,7 +58,7 @@ const RATE_SHAPE: &str = "a whole number, a slash and a period, as \"600/minute\
 const BLOCK: &str = "block";
 
 /// The error hint for a limit that does not say which reports it counts.
-pub(super) const REPORTS: &str = r#"beside count = "reports" a list of what it counts, as ["unknown-recipient"]"#;
+pub(super) const REPORTS: &str = r#"with count = "reports", a list of what it counts, as ["unknown-recipient"]"#;
 
 pub(super) fn is_name(name: &str) -> bool {
     let letters = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -237,15 +237,41 @@ fn size(text: &str) -> Result<u64, Wrong> {
         return Err(wrong());
     }
     let Some((_, factor)) = SIZES.iter().find(|(name, _)| *name == unit) else {
-        let meant = nearest(unit, SIZES.map(|(name, _)| name));
-        return Err(wrong().suggest(meant.map(|unit| format!("{digits} {unit}"))));
+        return Err(wrong().suggest(meant_size(digits, unit)));
     };
     let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor)).and_then(in_range);
     bytes.ok_or_else(|| Wrong::allowed("a size from 1 B to 1024 TiB"))
 }
 
+/// The size that was probably meant by `64M`, `64 mib` or `1.5 GiB`: a number and a unit that does not exist, or the
+/// rest of a number that is not whole. A suggestion is a size that is allowed.
+fn meant_size(digits: &str, unit: &str) -> Option<String> {
+    let (decimals, unit) = unit.strip_prefix('.').map_or(("", unit), split);
+    let initial = |name: &str| name.bytes().next().map(|first| first.to_ascii_lowercase());
+    // Another first letter is another size, and no misspelling. A letter alone is read as a power of two.
+    let names = || SIZES.into_iter().map(|(name, _)| name).filter(|name| initial(name) == initial(unit));
+    let of_letter = names().find(|name| unit.len() == 1 && name.contains('i'));
+    let unit = of_letter.or_else(|| nearest(unit, names()))?;
+    if decimals.is_empty() {
+        return Some(format!("{digits} {unit}")).filter(|meant| size(meant).is_ok());
+    }
+    let place = SIZES.iter().position(|(name, _)| *name == unit)?;
+    // The next smaller unit of the same kind; below both of the smallest are bytes.
+    let (smaller, factor) = *SIZES.get(place + 2).or(SIZES.last())?;
+    let whole = format!("{digits}{decimals}").parse::<u128>().ok()?;
+    let one = 10_u128.checked_pow(decimals.len() as u32)?;
+    let bytes = whole.checked_mul(SIZES[place].1.into())? / one;
+    Some(format!("{} {smaller}", bytes / u128::from(factor))).filter(|meant| size(meant).is_ok())
+}
+
+/// Prints a number of bytes and the same as a size: `16777216 bytes (16 MiB)`.
+pub fn write_bytes(bytes: u64) -> String {
+    let size = write_size(bytes);
+    if size.ends_with(" B") { format!("{bytes} bytes") } else { format!("{bytes} bytes ({size})") }
+}
+
 /// Prints a size in the largest unit that divides it: `1536 KiB`.
-pub(super) fn write_size(bytes: u64) -> String {
+pub(crate) fn write_size(bytes: u64) -> String {
     let (unit, factor) = SIZES.into_iter().find(|(_, factor)| bytes % factor == 0).unwrap_or(("B", 1));
     format!("{} {unit}", bytes / factor)
 }

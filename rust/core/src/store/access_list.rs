@@ -246,7 +246,7 @@ impl AccessList {
     }
 
     /// Replaces the entries of the policy. Returns whether there were any or are any now. The error is the number of
-    /// entries for which there is room beside those made at run time; then nothing is changed.
+    /// entries for which there is room in addition to those made at run time; then nothing is changed.
     pub fn replace_policy(
         &self, region: &mut Region, entries: &[(AccessEntry, PackedText)], now_us: u64,
     ) -> Result<bool, usize> {

@@ -208,7 +208,7 @@ impl Store {
     /// Its tables: the slots first.
     pub fn tables(&self) -> impl Iterator<Item = TablePart> {
         let part = |kind, pages, slots| TablePart { kind, pages, bytes: u64::from(pages) * PAGE_BYTES, slots };
-        let (slots, beside) = match (self, self.rate_counter()) {
+        let (slots, sketch) = match (self, self.rate_counter()) {
             (Self::Distinct(distinct), _) => {
                 let (pages, blocks) = (distinct.table.pages(), distinct.registers.table);
                 let registers = part(TableKind::Registers, blocks.pages(), blocks.lines() as u64);
@@ -220,7 +220,7 @@ impl Store {
             }
             _ => (None, None),
         };
-        slots.into_iter().chain(beside)
+        slots.into_iter().chain(sketch)
     }
 
     /// Counts the slots in use on one page of the table of that kind.

@@ -4,7 +4,7 @@
 //!
 //! Everything is sent twice, and comes in the order of time from one fixed sequence of numbers,
 //! so a run can be repeated.
-//! Beside the store runs the oracle: a set and a bucket a key.
+//! The oracle runs next to the store: a set and a bucket a key.
 
 use std::collections::{HashMap, HashSet};
 

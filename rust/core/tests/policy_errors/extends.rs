@@ -7,7 +7,7 @@ const LIMITS: &str = "limits of what it extends: pair, open, hosts";
 const BASES: &str = r#"the name of a built-in policy, as "inbound", or the path of a `.toml` file"#;
 const KNOWN: &str = r#""base" or "submission", or the path of a `.toml` file"#;
 const AMOUNT: &str = r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#;
-const WINDOW: &str = r#"no `burst` beside algorithm "sliding-window": a window lets its amount through at once"#;
+const WINDOW: &str = r#"no `burst` with algorithm "sliding-window": a window lets its amount through at once"#;
 
 pub(super) const CASES: &[Wrong] = &[
     // What it extends.
@@ -44,7 +44,7 @@ pub(super) const CASES: &[Wrong] = &[
     ("extends = \"base\"\n[[limit]]\nname = \"pair\"\nbrust = 1", OWN, 4, "pair", "brust", "an unknown field", FIELDS,
         "burst"),
     ("extends = \"base\"\n[[limit]]\nname = \"pair\"\nburst = 1\n[[limit]]\nname = \"pair\"\nburst = 2", OWN, 6, "pair",
-        "name", r#""pair" a second time, first in line 2"#, "every name once", ""),
+        "name", r#""pair" a second time, first in line 3"#, "every name once", ""),
     ("extends = \"base\"\n[[limit]]\nrate = \"5/minute\"", OWN, 2, "limit 1", "name", "nothing",
         "a name of lower-case letters, digits and `-`", ""),
     ("extends = \"base\"\n[[limit]]\nname = \"piar\"\nrate = \"5/minute\"", OWN, 2, "piar", "per", "nothing",
@@ -61,7 +61,7 @@ pub(super) const CASES: &[Wrong] = &[
     ("extends = \"base\"\n[[limit]]\nname = \"pair\"\nalgorithm = \"sliding-window\"", OWN, 2, "pair", "burst",
         "6000, which built-in base.toml:8 says", WINDOW, ""),
     ("extends = \"base\"\n[[limit]]\nname = \"open\"\nburst = 5", OWN, 4, "open", "burst", "5",
-        "no `burst` beside `in_flight`: it is no rate, all that it allows may come at once", ""),
+        "no `burst` together with `in_flight`: it is no rate, all that it allows may come at once", ""),
     ("extends = \"base\"\n[[limit]]\nname = \"hosts\"\nin_flight = 5", OWN, 2, "hosts", "distinct",
         r#""sender.host", which built-in base.toml:20 says"#,
         "one rule: `rate`, `distinct` with `rate`, or `in_flight`", ""),

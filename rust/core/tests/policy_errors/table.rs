@@ -8,15 +8,19 @@ const FIELDS: &str =
 
 const COUNTS: &str = r#""connections", "messages", "recipients", "bytes" or "reports""#;
 
-const REPORTS: &str = r#"beside count = "reports" a list of what it counts, as ["unknown-recipient"]"#;
+const REPORTS: &str = r#"with count = "reports", a list of what it counts, as ["unknown-recipient"]"#;
 
 const OUTCOMES: &str = r#""unknown-recipient", "auth-failure", "spam" or "virus""#;
 
-const GUESSED: &str = "\"defer\" or \"reject\" per auth.user beside reports of \"auth-failure\": whoever guesses at \
+const GUESSED: &str = "\"defer\" or \"reject\" per auth.user with reports of \"auth-failure\": whoever guesses at \
     the password of a user could have the user blocked; \"block\" needs a key of client.* alone";
 
 const READMITTED: &str =
-    "no `readmit` beside count = \"recipients\", or a `distinct` or `per` of which a message has several";
+    "no `readmit` together with count = \"recipients\", or a `distinct` or `per` of which a message has several";
+
+const NO_LIMIT: &str = "1 to 64 of them, each under `[[limit]]`; or extends = \"inbound\"";
+
+const SIZE: &str = r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#;
 
 const ACTIONS: &str = r#""defer", "reject" or "block" with a time, as "block 10 minutes""#;
 
@@ -67,7 +71,10 @@ name = "bytes"
 per = "client.net"
 in_flight = "1 GB""#, 0, "", "largest_message", r#""150 MB", which "bytes" can never let pass"#,
         r#"at most "100 MB", since that limit lets no more pass when nothing is held"#, ""),
-    ("", 0, "", "", "no limit", "1 to 64 of them, each under `[[limit]]`", ""),
+    ("", 0, "", "", "no limit", NO_LIMIT, ""),
+    (r#"[[block]]
+identity = "client.ip"
+value = "192.0.2.1""#, 0, "", "", "no limit", NO_LIMIT, ""),
     ("limit = []", 1, "", "limit", "[]", "`[[limit]]`, once for each limit", ""),
     (r#"[limit]
 name = "x""#, 1, "", "limit", "a table", "`[[limit]]`, once for each limit", ""),
@@ -119,7 +126,7 @@ scale = 0"#, 1, "x", "rate", r#""0/minute""#, "an amount from 1 to 2^50", ""),
 pub(super) const TOP_CASES: &[Wrong] = &[
     ("largest_message = 150", 1, "", "largest_message", "150", MESSAGE_SIZE, ""),
     (r#"largest_message = "150 mb""#, 1, "", "largest_message", r#""150 mb""#,
-        r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, "150 MB"),
+        SIZE, "150 MB"),
     ("help_url = 5", 1, "", "help_url", "5", HELP, ""),
     (r#"help_url = """#, 1, "", "help_url", r#""""#, HELP, ""),
     (r#"help_url = "https://""#, 1, "", "help_url", r#""https://""#, HELP, ""),
@@ -151,7 +158,7 @@ pub(super) const TOP_CASES: &[Wrong] = &[
     ("mode = true", 1, "", "mode", "true", r#""enforce" or "shadow""#, ""),
     (r#"extends = "inbound""#, 1, "", "extends", r#""inbound""#, "no `extends` here, where no other policy can be read",
         ""),
-    (r#"without = ["net-pace"]"#, 1, "", "without", r#"["net-pace"]"#, "`without` only beside `extends`", ""),
+    (r#"without = ["net-pace"]"#, 1, "", "without", r#"["net-pace"]"#, "`without` only together with `extends`", ""),
     ("skale = 2", 1, "", "skale", "an unknown field", POLICY, "scale"),
     (r#"[suffixes]
 extras = ["a.com"]"#, 2, "", "suffixes.extras", "an unknown field", "extra", "extra"),
@@ -202,7 +209,7 @@ rate = "9/minute"
 [[limit]]
 name = "x"
 per = "client.net"
-rate = "9/minute""#, 6, "x", "name", r#""x" a second time, first in line 1"#, "every name once", ""),
+rate = "9/minute""#, 6, "x", "name", r#""x" a second time, first in line 2"#, "every name once", ""),
     (r#"rate = "9/minute""#, 1, "x", "per", "nothing", r#"one identity or a list of them, as "client.net""#, ""),
     ("per = []", 3, "x", "per", "[]", r#"one identity or a list of them, as ["client.net", "sender.org"]"#, ""),
     (r#"per = """#, 3, "x", "per", r#""""#, IDENTITIES, ""),
@@ -272,10 +279,10 @@ rate = "1 GB /h""#, 4, "x", "rate", r#""1 GB /h""#,
         r#"after the slash a period in second(s), minute(s), hour(s) or day(s), as "10 minutes""#, "1 GB/hour"),
     (r#"per = "client.net"
 rate = "1 gib/hour""#, 4, "x", "rate", r#""1 gib/hour""#,
-        r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, "1 GiB/hour"),
+        SIZE, "1 GiB/hour"),
     (r#"per = "client.net"
 rate = "1 KB/hour""#, 4, "x", "rate", r#""1 KB/hour""#,
-        r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, "1 kB/hour"),
+        SIZE, "1 kB/hour"),
     (r#"per = "client.net"
 rate = "600 messages/minute""#, 4, "x", "rate", r#""600 messages/minute""#,
         r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, "600/minute"),
@@ -333,16 +340,16 @@ count = "reports"
 reports = ["auth-failure"]
 algorithm = "sliding-window"
 burst = 9"#, 8, "x", "burst", "9",
-        "no `burst` beside algorithm \"sliding-window\": a window lets its amount through at once", ""),
+        "no `burst` with algorithm \"sliding-window\": a window lets its amount through at once", ""),
     (r#"per="client.net"
 rate="1 GiB/hour"
 count="messages""#, 5, "x", "count", r#""messages""#, r#""bytes", since the rate has a unit of size"#, ""),
     (r#"per = "sender.registered"
 distinct = "sender.host"
 rate = "1 GiB/hour""#, 5, "x", "rate", r#""1 GiB/hour""#,
-        "beside `distinct` a rate of new elements, without a unit of size", ""),
+        "with `distinct`, a rate of new elements, without a unit of size", ""),
     (r#"per="sender.org"
-distinct="sender.host""#, 1, "x", "rate", "nothing", r#"beside `distinct` a rate of new elements, as "200/10 minutes""#,
+distinct="sender.host""#, 1, "x", "rate", "nothing", r#"with `distinct`, a rate of new elements, as "200/10 minutes""#,
         ""),
     (r#"per = "sender.registered"
 distinct = "sender.hosts"
@@ -362,7 +369,7 @@ rate = "9/minute""#, 4, "x", "distinct", r#"["sender.host"]"#, IDENTITIES, ""),
 distinct = "sender.org"
 rate = "9/minute"
 settle = "1 hour""#, 6, "x", "settle", r#""1 hour""#,
-        "`settle` only beside a `distinct` that is a whole host, as sender.host, not sender.org", ""),
+        "`settle` only with a `distinct` that is a whole host, as sender.host, not sender.org", ""),
     (r#"per = "client.net"
 distinct = "sender.host"
 rate = "9/minute"
@@ -381,17 +388,17 @@ verified = "proven""#, 5, "x", "verified", r#""proven""#,
 rate = "9/minute"
 count = "connections"
 verified = "claimed""#, 6, "x", "verified", r#""claimed""#,
-        r#""any" beside count = "connections": a connection has no sender"#, ""),
+        r#""any" with count = "connections": a connection has no sender"#, ""),
     (r#"per = "sender.org"
 distinct = "rcpt.host"
 rate = "9/minute"
 count = "recipients""#, 6, "x", "count", r#""recipients""#,
-        r#""messages" beside a `distinct` or `per` of which a message has several, and beside refuse = "all""#, ""),
+        r#""messages" with a `distinct` or `per` of which a message has several, and with refuse = "all""#, ""),
     (r#"per = "reply_to.address"
 distinct = "sender.org"
 rate = "9/minute"
 charge = "until-return""#, 6, "x", "charge", r#""until-return""#,
-        r#""once" beside a `distinct` or `per` of which a message has several"#, ""),
+        r#""once" with a `distinct` or `per` of which a message has several"#, ""),
     (r#"per = "helo.host"
 rate = "9/minute"
 verified = "proven""#, 5, "x", "verified", r#""proven""#,
@@ -404,14 +411,14 @@ memory = "4 KiB""#, 5, "x", "memory", r#""4 KiB""#,
 rate = "9/minute"
 burst = 9
 when_full = "refuse""#, 5, "x", "burst", "9",
-        "no `burst` beside algorithm \"sliding-window\", the default per auth.user or global: \
+        "no `burst` with algorithm \"sliding-window\", the default per auth.user or global: \
         a window lets its amount through at once", ""),
     (r#"per = "sender.org"
 distinct = "sender.host"
 rate = "9/minute"
 burst = 20
 algorithm = "sliding-window""#, 6, "x", "burst", "20",
-        r#"no `burst` beside algorithm "sliding-window": a window lets its amount through at once"#, ""),
+        r#"no `burst` with algorithm "sliding-window": a window lets its amount through at once"#, ""),
     (r#"burst = 0
 rate = "0/minute""#, 3, "x", "burst", "0", r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
 ];
@@ -432,9 +439,10 @@ pub(super) const RATE_CASES: &[Wrong] = &[
     (r#"count = "stones""#, 5, "x", "count", r#""stones""#, COUNTS, ""),
     ("count = 1", 5, "x", "count", "1", COUNTS, ""),
     (r#"count = "reports""#, 1, "x", "reports", "nothing", REPORTS, ""),
-    (r#"reports = ["spam"]"#, 5, "x", "reports", r#"["spam"]"#, r#"`reports` only beside count = "reports""#, ""),
+    (r#"reports = ["spam"]"#, 5, "x", "reports", r#"["spam"]"#,
+        r#"`reports` only together with count = "reports""#, ""),
     (r#"count = "messages"
-reports = ["spam"]"#, 6, "x", "reports", r#"["spam"]"#, r#"`reports` only beside count = "reports""#, ""),
+reports = ["spam"]"#, 6, "x", "reports", r#"["spam"]"#, r#"`reports` only together with count = "reports""#, ""),
     (r#"count = "reports"
 reports = []"#, 6, "x", "reports", "[]", REPORTS, ""),
     (r#"count = "reports"
@@ -451,36 +459,44 @@ reports = ["spam"]
 action = "block 1 hour"
 quota."192.0.2.0/24" = { rate = "9 MiB/hour" }"#, 8, "x", "quota.\"192.0.2.0/24\".rate", r#""9 MiB/hour""#,
         "a rate without a unit of size, as the limit's own", ""),
-    (r#"refuse = "new""#, 5, "x", "refuse", r#""new""#, "`refuse` only beside `distinct`", ""),
-    (r#"refuse = "all""#, 5, "x", "refuse", r#""all""#, "`refuse` only beside `distinct`", ""),
-    (r#"remember = "1 day""#, 5, "x", "remember", r#""1 day""#, "`remember` only beside `distinct`", ""),
-    (r#"settle = "1 hour""#, 5, "x", "settle", r#""1 hour""#, "`settle` only beside `distinct`", ""),
+    (r#"refuse = "new""#, 5, "x", "refuse", r#""new""#, "`refuse` only together with `distinct`", ""),
+    (r#"refuse = "all""#, 5, "x", "refuse", r#""all""#, "`refuse` only together with `distinct`", ""),
+    (r#"remember = "1 day""#, 5, "x", "remember", r#""1 day""#, "`remember` only together with `distinct`", ""),
+    (r#"settle = "1 hour""#, 5, "x", "settle", r#""1 hour""#, "`settle` only together with `distinct`", ""),
     (r#"verified = "prooven""#, 5, "x", "verified", r#""prooven""#,
         r#""any", "proven", "claimed" or "unproven""#, "proven"),
-    (r#"charge = "twice""#, 5, "x", "charge", r#""twice""#, "`charge` only beside `distinct`", ""),
-    (r#"warm_up = "1 hour""#, 5, "x", "warm_up", r#""1 hour""#, "`warm_up` only beside `distinct`", ""),
-    (r#"readmit = "1 minute""#, 5, "x", "readmit", r#""1 minute""#, "`readmit` only beside `distinct`", ""),
+    (r#"charge = "twice""#, 5, "x", "charge", r#""twice""#, "`charge` only together with `distinct`", ""),
+    (r#"warm_up = "1 hour""#, 5, "x", "warm_up", r#""1 hour""#, "`warm_up` only together with `distinct`", ""),
+    (r#"readmit = "1 minute""#, 5, "x", "readmit", r#""1 minute""#, "`readmit` only together with `distinct`", ""),
     (r#"when_full = "drop""#, 5, "x", "when_full", r#""drop""#, r#""admit", "sketch" or "refuse""#, ""),
     (r#"memory = "2 MB/s""#, 5, "x", "memory", r#""2 MB/s""#,
-        r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
+        SIZE, ""),
     (r#"memory = "2""#, 5, "x", "memory", r#""2""#,
-        r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
+        SIZE, ""),
     (r#"memory = "2 mib""#, 5, "x", "memory", r#""2 mib""#,
-        r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, "2 MiB"),
+        SIZE, "2 MiB"),
     ("memory = 0", 5, "x", "memory", "0", r#"a size from "4 KiB" on, as "2 MiB", or a number of bytes"#, ""),
     ("memory = 1024", 5, "x", "memory", "1024", r#"a size from "4 KiB" on, as "2 MiB", or a number of bytes"#, ""),
     ("memory = 2.5", 5, "x", "memory", "2.5", r#"a size from "4 KiB" on, as "2 MiB", or a number of bytes"#, ""),
     (r#"memory = "2048 TiB""#, 5, "x", "memory", r#""2048 TiB""#, "a size from 1 B to 1024 TiB", ""),
     (r#"memory = "-1 MiB""#, 5, "x", "memory", r#""-1 MiB""#,
-        r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
+        SIZE, ""),
+    (r#"memory = "10 PiB""#, 5, "x", "memory", r#""10 PiB""#, SIZE, ""),
+    (r#"memory = "2000 tib""#, 5, "x", "memory", r#""2000 tib""#, SIZE, ""),
+    (r#"memory = "64M""#, 5, "x", "memory", r#""64M""#, SIZE, "64 MiB"),
+    (r#"memory = "4.8M""#, 5, "x", "memory", r#""4.8M""#, SIZE, "4915 KiB"),
+    (r#"memory = "1.5 GiB""#, 5, "x", "memory", r#""1.5 GiB""#, SIZE, "1536 MiB"),
+    (r#"memory = "2.5 kB""#, 5, "x", "memory", r#""2.5 kB""#, SIZE, "2500 B"),
+    (r#"memory = "1.5.5 MiB""#, 5, "x", "memory", r#""1.5.5 MiB""#, SIZE, ""),
+    (r#"memory = "0.0 MiB""#, 5, "x", "memory", r#""0.0 MiB""#, SIZE, ""),
     (r#"memory = "2 megs""#, 5, "x", "memory", r#""2 megs""#,
-        r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
+        SIZE, ""),
     (r#"algorithm = "leaky""#, 5, "x", "algorithm", r#""leaky""#, r#""gcra" or "sliding-window""#, ""),
     (r#"algorithm = "sliding window""#, 5, "x", "algorithm", r#""sliding window""#, r#""gcra" or "sliding-window""#,
         "sliding-window"),
     (r#"burst = 10
 algorithm = "sliding-window""#, 5, "x", "burst", "10",
-        r#"no `burst` beside algorithm "sliding-window": a window lets its amount through at once"#, ""),
+        r#"no `burst` with algorithm "sliding-window": a window lets its amount through at once"#, ""),
     (r#"action = "defr""#, 5, "x", "action", r#""defr""#, ACTIONS, "defer"),
     (r#"action = 3"#, 5, "x", "action", "3", ACTIONS, ""),
     (r#"action = "reject 1 hour""#, 5, "x", "action", r#""reject 1 hour""#, ACTIONS, "reject"),
@@ -493,7 +509,7 @@ algorithm = "sliding-window""#, 5, "x", "burst", "10",
     ("in_flight = 2000", 4, "x", "rate", r#""9/minute""#, "one rule: `rate`, `distinct` with `rate`, or `in_flight`",
         ""),
     (r#"share = { per = "client.net", of_free = "1/10" }"#, 5, "x", "share", "a table",
-        "`share` only beside `in_flight`", ""),
+        "`share` only together with `in_flight`", ""),
     (r#"mode = "off""#, 5, "x", "mode", r#""off""#, r#""enforce" or "shadow""#, ""),
     (r#"quota = "6000/minute""#, 5, "x", "quota", r#""6000/minute""#,
         r#"a table of values, as quota."salesforce.com" = { rate = "6000/minute" }"#, ""),
@@ -516,7 +532,7 @@ rate = "1 MiB/minute""#, 6, "x", r#"quota."192.0.2.0/24".rate"#, r#""1 MiB/minut
 [limit.quota."192.0.2.0/24"]
 rate = "1/minute"
 burst = 3"#, 8, "x", r#"quota."192.0.2.0/24".burst"#, "3",
-        r#"no `burst` beside algorithm "sliding-window": a window lets its amount through at once"#, ""),
+        r#"no `burst` with algorithm "sliding-window": a window lets its amount through at once"#, ""),
     (r#"reply = 450"#, 5, "x", "reply", "450",
         r#"one line of text, as "450 4.7.1 {key} sends too fast; retry in {seconds} s""#, ""),
     (r#"reply = "450 no""#, 5, "x", "reply", r#""450 no""#,
@@ -537,8 +553,8 @@ burst = 3"#, 8, "x", r#"quota."192.0.2.0/24".burst"#, "3",
         "printable ASCII on one line (RFC 5321 §4.2)", ""),
     (r#"reply = "450 4.7.1 {kye} is too fast""#, 5, "x", "reply", "{kye}",
         "{key}, {limit}, {identity}, {seconds}, {help}", "{key}"),
-    (r#"reply = "450 4.7.1 {key} is too fast: {help}""#, 1, "x", "reply", "{help}",
-        "{help} only beside `help_url`, the address that it inserts", ""),
+    (r#"reply = "450 4.7.1 {key} is too fast: {help}""#, 5, "x", "reply", "{help}",
+        "{help} only together with `help_url`, the address that it inserts", ""),
     (r#"reply = "450 4.7.1 {help} {help} {key}, {key}""#, 5, "x", "reply", r#""450 4.7.1 {help} {help} {key}, {key}""#,
         "a line of at most 510 octets with its places filled, 64 of them for each key and 200 for help; this one takes \
          542", ""),
@@ -549,12 +565,12 @@ burst = 3"#, 8, "x", r#"quota."192.0.2.0/24".burst"#, "3",
     (r#"reply = "450 4.7.1 {{key}} is too fast""#, 5, "x", "reply", r#""450 4.7.1 {{key}} is too fast""#,
         "braces in pairs, around the name of a place, as {key}", ""),
     (r#"reply = "550 5.7.1 no""#, 5, "x", "reply", r#""550 5.7.1 no""#,
-        r#"a code from 400 to 459 beside action = "defer", after which the message comes again; or action = "reject""#,
+        r#"a code from 400 to 459 with action = "defer", after which the message comes again; or action = "reject""#,
         ""),
     ("reply = \"450 4.7.1 no\"\naction = \"reject\"", 5, "x", "reply", r#""450 4.7.1 no""#,
-        r#"a code from 500 to 559 beside action = "reject""#, ""),
+        r#"a code from 500 to 559 with action = "reject""#, ""),
     ("reply = \"550 5.7.1 no\"\naction = \"block 1 hour\"", 5, "x", "reply", r#""550 5.7.1 no""#,
-        "a code from 400 to 459 beside action = \"block 1 hour\", after which the message comes again; \
+        "a code from 400 to 459 with action = \"block 1 hour\", after which the message comes again; \
         or action = \"reject\"", ""),
     (r#"reply = "421 4.7.0 no""#, 5, "x", "reply", r#""421 4.7.0 no""#,
         "another code than 421 for a limit at mail, where the connection stays open", ""),
@@ -573,54 +589,54 @@ burst = 3"#, 8, "x", r#"quota."192.0.2.0/24".burst"#, "3",
 /// Below `FAN_OUT`.
 pub(super) const FAN_OUT_CASES: &[Wrong] = &[
     (r#"count="connections""#, 6, "x", "count", r#""connections""#,
-        r#""messages" or "recipients" beside `distinct`, where new elements are counted"#, ""),
+        r#""messages" or "recipients" with `distinct`, where new elements are counted"#, ""),
     ("readmit = 2", 6, "x", "readmit", "2", r#"text, as "7 days" or "90 minutes""#, ""),
     (r#"readmit = "13 hours""#, 6, "x", "readmit", r#""13 hours""#, "at most half of `remember`, here \"1 day\"", ""),
     ("count = \"recipients\"\nreadmit = \"1 minute\"", 7, "x", "readmit", r#""1 minute""#, READMITTED, ""),
     ("readmit = \"1 minute\"\ncharge = \"twice\"", 6, "x", "readmit", r#""1 minute""#,
-        r#"no `readmit` beside a `charge` other than "once": a note is of an element that is not known"#, ""),
+        r#"no `readmit` together with a `charge` other than "once": a note is of an element that is not known"#, ""),
     ("readmit = \"1 minute\"\naction = \"reject\"", 6, "x", "readmit", r#""1 minute""#,
-        "no `readmit` beside an `action`: only what was deferred comes back", ""),
+        "no `readmit` together with an `action`: only what was deferred comes back", ""),
     ("refuse = \"all\"\nreadmit = \"1 minute\"", 7, "x", "readmit", r#""1 minute""#,
-        "no `readmit`, since nothing is remembered when the bucket has drained, beside refuse = \"all\"", ""),
+        "no `readmit`, since nothing is remembered when the bucket has drained, with refuse = \"all\"", ""),
     ("warm_up = 2", 6, "x", "warm_up", "2", r#"text, as "7 days" or "90 minutes""#, ""),
     (r#"charge = "always""#, 6, "x", "charge", r#""always""#, r#""once", "twice" or "until-return""#, ""),
     (r#"refuse = "all"
 charge = "twice""#, 7, "x", "charge", r#""twice""#,
-        r#"no `charge`, since nothing is remembered when the bucket has drained, beside refuse = "all""#, ""),
+        r#"no `charge`, since nothing is remembered when the bucket has drained, with refuse = "all""#, ""),
     (r#"new_to = "client.net""#, 6, "x", "new_to", r#""client.net""#,
         "client.ip and client.net only, in `per` too", ""),
     (r#"new_to = "client.iq""#, 6, "x", "new_to", r#""client.iq""#, IDENTITIES, "client.ip"),
     ("refuse = \"all\"\nnew_to = \"client.net\"", 7, "x", "new_to", r#""client.net""#,
-        "no `new_to`, since nothing is remembered when the bucket has drained, beside refuse = \"all\"", ""),
+        "no `new_to`, since nothing is remembered when the bucket has drained, with refuse = \"all\"", ""),
     (r#"count = "reports"
 reports = ["spam"]"#, 6, "x", "count", r#""reports""#,
-        r#""messages" or "recipients" beside `distinct`, where new elements are counted"#, ""),
+        r#""messages" or "recipients" with `distinct`, where new elements are counted"#, ""),
     (r#"refuse = "old""#, 6, "x", "refuse", r#""old""#, r#""new" or "all""#, ""),
     (r#"refuse = "al""#, 6, "x", "refuse", r#""al""#, r#""new" or "all""#, "all"),
     ("refuse = true", 6, "x", "refuse", "true", r#""new" or "all""#, ""),
     (r#"refuse = "all"
 remember = "7 days""#, 7, "x", "remember", r#""7 days""#,
-        r#"no `remember`, since nothing is remembered when the bucket has drained, beside refuse = "all""#, ""),
+        r#"no `remember`, since nothing is remembered when the bucket has drained, with refuse = "all""#, ""),
     (r#"settle = "1 hour"
 refuse = "all""#, 6, "x", "settle", r#""1 hour""#,
-        r#"no `settle`, since nothing is remembered when the bucket has drained, beside refuse = "all""#, ""),
+        r#"no `settle`, since nothing is remembered when the bucket has drained, with refuse = "all""#, ""),
     (r#"settle = "1 hour"
 remember = "7 days"
 refuse = "all""#, 6, "x", "settle", r#""1 hour""#,
-        r#"no `settle`, since nothing is remembered when the bucket has drained, beside refuse = "all""#, ""),
+        r#"no `settle`, since nothing is remembered when the bucket has drained, with refuse = "all""#, ""),
     (r#"refuse = "all"
 algorithm = "sliding-window""#, 7, "x", "algorithm", r#""sliding-window""#,
-        r#""gcra", a bucket that only a fresh element fills, beside refuse = "all""#, ""),
+        r#""gcra", a bucket that only a fresh element fills, with refuse = "all""#, ""),
     (r#"refuse = "all"
-memory = "4 KiB""#, 7, "x", "memory", r#""4 KiB""#, r#""8 KiB" or more, for two tables, beside refuse = "all""#, ""),
+memory = "4 KiB""#, 7, "x", "memory", r#""4 KiB""#, r#""8 KiB" or more, for two tables, with refuse = "all""#, ""),
     (r#"refuse = "all"
 when_full = "sketch""#, 7, "x", "when_full", r#""sketch""#,
-        r#""admit" or "refuse", since a sketch cannot tell a fresh element from a seen one, beside refuse = "all""#,
+        r#""admit" or "refuse", since a sketch cannot tell a fresh element from a seen one, with refuse = "all""#,
         ""),
     (r#"refuse = "all"
 count = "recipients""#, 7, "x", "count", r#""recipients""#,
-        r#""messages" beside a `distinct` or `per` of which a message has several, and beside refuse = "all""#, ""),
+        r#""messages" with a `distinct` or `per` of which a message has several, and with refuse = "all""#, ""),
     (r#"remember = "7""#, 6, "x", "remember", r#""7""#,
         r#"a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, ""),
     ("remember = 7", 6, "x", "remember", "7", r#"text, as "7 days" or "90 minutes""#, ""),
@@ -638,26 +654,26 @@ pub(super) const IN_FLIGHT_CASES: &[Wrong] = &[
     (r#"rate = "9/minute""#, 5, "x", "rate", r#""9/minute""#, ONE_RULE, ""),
     (r#"distinct = "sender.host""#, 5, "x", "distinct", r#""sender.host""#, ONE_RULE, ""),
     ("burst = 9", 5, "x", "burst", "9",
-        "no `burst` beside `in_flight`: it is no rate, all that it allows may come at once", ""),
+        "no `burst` together with `in_flight`: it is no rate, all that it allows may come at once", ""),
     (r#"algorithm = "gcra""#, 5, "x", "algorithm", r#""gcra""#,
-        "no `algorithm` beside `in_flight`: what is open is counted exactly, and in no window", ""),
+        "no `algorithm` together with `in_flight`: what is open is counted exactly, and in no window", ""),
     (r#"when_full = "admit""#, 5, "x", "when_full", r#""admit""#,
-        "no `when_full` beside `in_flight`: its tables are made so that they cannot fill", ""),
+        "no `when_full` together with `in_flight`: its tables are made so that they cannot fill", ""),
     (r#"memory = "1 MiB""#, 5, "x", "memory", r#""1 MiB""#,
-        "no `memory` beside `in_flight`: its tables are as large as `max_open` needs", ""),
-    (r#"refuse = "new""#, 5, "x", "refuse", r#""new""#, "`refuse` only beside `distinct`", ""),
-    (r#"remember = "1 day""#, 5, "x", "remember", r#""1 day""#, "`remember` only beside `distinct`", ""),
-    (r#"settle = "1 hour""#, 5, "x", "settle", r#""1 hour""#, "`settle` only beside `distinct`", ""),
+        "no `memory` together with `in_flight`: its tables are as large as `max_open` needs", ""),
+    (r#"refuse = "new""#, 5, "x", "refuse", r#""new""#, "`refuse` only together with `distinct`", ""),
+    (r#"remember = "1 day""#, 5, "x", "remember", r#""1 day""#, "`remember` only together with `distinct`", ""),
+    (r#"settle = "1 hour""#, 5, "x", "settle", r#""1 hour""#, "`settle` only together with `distinct`", ""),
     (r#"burst = 9
 rate = "9/minute""#, 5, "x", "burst", "9",
-        "no `burst` beside `in_flight`: it is no rate, all that it allows may come at once", ""),
+        "no `burst` together with `in_flight`: it is no rate, all that it allows may come at once", ""),
     (r#"count = "recipients""#, 5, "x", "count", r#""recipients""#,
-        r#""connections", "messages" or "bytes" beside `in_flight`"#, ""),
+        r#""connections", "messages" or "bytes" with `in_flight`"#, ""),
     (r#"count = "reports"
 reports = ["virus"]"#, 5, "x", "count", r#""reports""#,
-        r#""connections", "messages" or "bytes" beside `in_flight`"#, ""),
+        r#""connections", "messages" or "bytes" with `in_flight`"#, ""),
     (r#"verified = "claimed""#, 5, "x", "verified", r#""claimed""#,
-        r#""any" beside `in_flight` without an identity of sender.*"#, ""),
+        r#""any" with `in_flight` and without an identity of sender.*"#, ""),
     (r#"count = "connections"
 share = { per = "sender.org", of_free = "1/2" }"#, 5, "x", "count", r#""connections""#,
         r#""connections" only per identities known before a message: client.*, helo.*, global"#, ""),
@@ -700,15 +716,15 @@ of_free = "2/1""#, 7, "x", "share.of_free", r#""2/1""#, PART, ""),
     (r#"share = [{ per = "client.ip", of_free = "1/2" }, { per = "client.net/1/1", of_free = "1/2" },
 { per = "client.net/2/2", of_free = "1/2" }, { per = "client.net/3/3", of_free = "1/2" }, {}]"#, 5, "x", "share",
         r#"[{ per = "client.ip", of_free = "1/2" }, { per = "client.net…"#, SHARE, ""),
-    ("reserve = 3", 5, "x", "reserve", "3", "`reserve` only beside `share`", ""),
-    (r#"first = "1 MB""#, 5, "x", "first", r#""1 MB""#, "`first` only beside `share`", ""),
+    ("reserve = 3", 5, "x", "reserve", "3", "`reserve` only together with `share`", ""),
+    (r#"first = "1 MB""#, 5, "x", "first", r#""1 MB""#, "`first` only together with `share`", ""),
     ("reserve = 0\nshare = { per = \"client.ip\", of_free = \"1/2\" }", 5, "x", "reserve", "0", CAP, ""),
     ("reserve = 9\nshare = { per = \"client.ip\", of_free = \"1/2\" }", 5, "x", "reserve", "9",
         "less than `in_flight`, since the rest is what is shared", ""),
     ("reserve = \"1 kB\"\nshare = { per = \"client.ip\", of_free = \"1/2\" }", 5, "x", "reserve", r#""1 kB""#,
         "a whole number, since `in_flight` is one", ""),
     ("first = \"1 B\"\nshare = { per = \"client.ip\", of_free = \"1/2\" }", 5, "x", "first", r#""1 B""#,
-        "no `first` beside an `in_flight` that does not count bytes: a key that holds nothing may take one", ""),
+        "no `first` with an `in_flight` that does not count bytes: a key that holds nothing may take one", ""),
 ];
 
 /// Below `NAME`, of a cap.
@@ -735,7 +751,7 @@ pub(super) const CAP_CASES: &[Wrong] = &[
     ("per = \"client.ip\"\ndistinct = \"client.host\"\nrate = \"9/minute\"\nnew_to = \"sender.org\"", 6, "x", "new_to",
         r#""sender.org""#, "client.ip and client.net only, in `per` too", ""),
     ("per = \"client.ip\"\nrate = \"9/minute\"\nnew_to = \"client.net\"", 5, "x", "new_to", r#""client.net""#,
-        "`new_to` only beside `distinct`", ""),
+        "`new_to` only together with `distinct`", ""),
     ("per = \"helo.host\"\nin_flight = 5\nverified = \"proven\"", 5, "x", "verified", r#""proven""#,
         r#""any", "claimed" or "unproven", since a HELO name is never proven"#, ""),
 ];
@@ -749,4 +765,4 @@ const TIER: &str = "a key that no earlier tier has, since each bounds its own";
 const PART: &str = "a part up to the whole, as \"1/10\", no finer than \"1/1000\"";
 const ANOTHER: &str = "another identity than those of `per`, with many values, because they share what is free";
 const SINGLE: &str =
-    "beside `in_flight` only what a message has one of: a permit is of fixed size";
+    "with `in_flight`, only what a message has one of: a permit is of fixed size";

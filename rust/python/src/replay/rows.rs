@@ -43,7 +43,7 @@ impl Rows {
     /// Checks an envelope at the time `now`. Appends it with the time `at` if it is admitted and no limit in shadow
     /// mode would refuse it, and otherwise returns the decision.
     fn ask(
-        &mut self, py: Python<'_>, now: f64, at: f64, envelope: &Bound<'_, Envelope>,
+        &mut self, py: Python<'_>, now: &Bound<'_, PyAny>, at: f64, envelope: &Bound<'_, Envelope>,
     ) -> PyResult<Option<Py<Decision>>> {
         let guard = self.guard.clone_ref(py);
         let now = guard.get().clock.read(py, Some(now))?;
