@@ -16,7 +16,7 @@ import shlex
 from typing import TYPE_CHECKING, TypedDict
 
 from throttle import Policy, PolicyError
-from throttle.notices import counted, time_of_day
+from throttle.notices import counted, sentence, time_of_day
 from throttle.printable import printable, quoted
 from throttle.tags import TAGS
 
@@ -43,8 +43,11 @@ WRITTEN = ("helo.", "from.", "reply_to.", "list.", "dkim.")
 #: The most other shared values that the text names.
 MOST_ALSO = 4
 
-#: A flood with a smaller refused share is not held.
+#: A flood with a smaller refused share is not held, and nothing is wrong when no more of all messages is refused.
 LEAST_HELD = 0.05
+
+#: The most limits and keys that are told when there is no surge, and much is refused.
+MOST_REFUSING = 3
 
 #: A limit that counts another value of the flood is named if it refuses at least this part.
 LEAST_HOLDING = 0.5
@@ -107,6 +110,8 @@ class Described(TypedDict):
 
     diagnosis: Diagnosis
     findings: list[DescribedFinding]
+    refusing: list[str]
+    """What is refused most now, as sentences."""
 
 
 def report(diagnosis: Diagnosis, notices: Notices, policy: Policy) -> str:
@@ -133,7 +138,10 @@ def described(diagnosis: Diagnosis, notices: Notices, policy: Policy) -> Describ
                 }
             )
         findings.append({"finding": finding, "held_by": held_by, "action": _action(finding, diagnosis)})
-    return {"diagnosis": diagnosis, "findings": findings}
+    since = diagnosis["at"] - diagnosis["recent_seconds"]
+    refusing = sorted((one for one in notices.refusing if one.until >= since), key=lambda one: -one.refused)
+    told = [sentence(one, policy) for one in refusing[:MOST_REFUSING]]
+    return {"diagnosis": diagnosis, "findings": findings, "refusing": told}
 
 
 def _notice_of(limit: str, finding: Finding, notices: Notices) -> Notice | None:
@@ -187,7 +195,8 @@ def _action_on(target: Target, finding: Finding, diagnosis: Diagnosis) -> Action
     is_victim = identity.startswith("rcpt.")
     if is_victim and not is_claimed:
         return _no_action(target, "proven senders flood it, and a limit would refuse everybody's mail to it")
-    if is_written and not is_claimed and target["proven_matching"] > 0:
+    has_many_owners = is_written or identity.startswith(SHARED)
+    if has_many_owners and not is_claimed and target["proven_matching"] > 0:
         return _no_action(target, "other proven mail has it, too, and a limit would refuse that mail")
     spares_proven = is_victim or (is_claimed and (is_written or identity.startswith(("sender.", *SHARED))))
     if target["can_block"] and matching <= MOST_BLOCKED * sampled and not spares_proven:
@@ -197,6 +206,8 @@ def _action_on(target: Target, finding: Finding, diagnosis: Diagnosis) -> Action
         return {**action, "command": command, "would_refuse": matching, "of": sampled}
     # Twice what its busiest ordinary minute brought: any sixty seconds lie in two minutes.
     rate = max(2 * target["busiest_ordinary_minute"], 2)
+    if rate * diagnosis["recent_seconds"] >= 60 * finding["surge_messages"]:
+        return _no_action(target, f"a limit of {rate:,} a minute, twice its busiest one before, would not hold it")
     others = max(100 * diagnosis["ordinary_messages"], 100_000)
     toml = (
         "[[limit]]\n"
@@ -235,6 +246,12 @@ def _sentences(described: Described) -> list[str]:
     if state == "early":
         before = diagnosis["before_minutes"]
         return [f"There is too little history: {before} full minutes before {period}, and 10 are needed."]
+    if state in {"quiet", "mass-mail"} and diagnosis["refused"] >= LEAST_HELD * max(diagnosis["messages"], 1):
+        return [
+            f"There is no surge: {volume}. But {diagnosis['refused']:,} of them were refused.",
+            "A flood that has lasted for more than half an hour counts as ordinary. Refused most:",
+            *(f"    {one}" for one in described["refusing"]),
+        ]
     if state == "quiet":
         return [f"Nothing is wrong: {volume}."]
     if state == "mass-mail":

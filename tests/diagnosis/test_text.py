@@ -294,6 +294,55 @@ def test_who_blocks_what_a_proven_flood_shares_is_told_that_anybody_can_write_it
     assert lines[command + 1].startswith("Anybody can send this value: block it only if ")
 
 
+@pytest.mark.parametrize(("identity", "value"), [("client.org", "bigcloud.com"), ("client.net/16/32", "34.100.0.0/16")])
+def test_a_provider_and_its_networks_are_not_blocked_for_one_proven_customer(
+    identity: str, value: str, ordinary: list[tuple[int, Envelope]]
+) -> None:
+    """Other customers of the provider send one message of three hundred, from domains of their own."""
+
+    def address(rng: random.Random) -> str:
+        second = 100 if identity == "client.net/16/32" else rng.randrange(100, 104)
+        return f"34.{second}.{rng.randrange(256)}.{rng.randrange(1, 255)}"
+
+    def customer(rng: random.Random, n: int) -> EnvelopeFields:
+        client = address(rng)
+        name = f"{client.replace('.', '-')}.bc.bigcloud.com"
+        return invented(rng, client_ip=client, client_name=name, spf="pass", reply_to=None)
+
+    rng = random.Random(identity)
+    others = [(END_US - n * 108_000_000, Envelope(**customer(rng, n))) for n in range(40, 3, -1)]
+    guard = Throttle(OPEN, sample=True, seed=b"sixteen octets!!")
+    attack = flood(Surge("", customer, "surge", ()), 4, 2)
+    for at_us, envelope in heapq.merge(ordinary, others, attack, key=itemgetter(0)):
+        guard.check(envelope, now=at_us / 1e6)
+    told = described(guard.diagnose(now=NOW), guard.notices(now=NOW), guard.policy)
+    (found,) = told["findings"]
+    assert (found["finding"]["identity"], found["finding"]["value"]) == (identity, value)
+    assert (found["action"]["command"], found["action"]["toml"]) == (None, None)
+    assert f"No command acts on {identity} {value}: other proven mail has it, too" in text(told)
+
+
+def test_a_limit_that_would_not_hold_a_long_flood_is_not_suggested(flooded: Callable[..., Throttle]) -> None:
+    """After forty minutes, some of the ordinary minutes are the flood's own."""
+    guard = flooded(flood(SURGES[4], 40, 2))
+    told = described(guard.diagnose(now=NOW), guard.notices(now=NOW), guard.policy)
+    (found,) = told["findings"]
+    assert found["finding"]["value"] == "sender-inc.com"
+    assert (found["action"]["command"], found["action"]["toml"]) == (None, None)
+    assert "a minute, twice its busiest one before, would not hold it" in text(told)
+
+
+def test_a_flood_that_has_become_ordinary_is_told_by_what_is_refused(flooded: Callable[..., Throttle]) -> None:
+    guard = flooded(flood(SURGES[4], 70, 2))
+    diagnosis = guard.diagnose(now=NOW)
+    assert diagnosis["state"] == "quiet"
+    told = told_of(guard)
+    assert told.startswith("There is no surge: ")
+    assert f"But {diagnosis['refused']:,} of them were refused." in told
+    (notice,) = (one for one in guard.notices(now=NOW).refusing if one.limit == "org-fan-out")
+    assert f"\n    org-fan-out defers sender-inc.com: {notice.refused:,} new hosts since " in told
+
+
 def test_a_recipient_whom_proven_senders_flood_is_shut_out_by_nothing(flooded: Callable[..., Throttle]) -> None:
     def mailbox(rng: random.Random, n: int) -> EnvelopeFields:
         return invented(rng, mail_from=f"a@own{n % 7}.com", spf="pass", rcpt_to="boss@d7.box.com")

@@ -39,8 +39,9 @@ def test_prometheus_takes_the_files_and_each_alert_fires_when_it_must(files: Pat
     assert "SUCCESS" in run("promtool", "check", "rules", "rules.yml", cwd=files)
     run("promtool", "check", "config", "scrape.yml", cwd=files)
     run("amtool", "check-config", "alertmanager.yml", cwd=files)
-    shutil.copy(HERE / "rules_test.yml", files)
-    run("promtool", "test", "rules", "rules_test.yml", cwd=files)
+    for tests in ("rules_test.yml", "day_test.yml"):
+        shutil.copy(HERE / tests, files)
+        run("promtool", "test", "rules", tests, cwd=files)
 
 
 @pytest.mark.servers
@@ -49,6 +50,7 @@ def test_the_tests_of_the_rules_can_fail(files: Path) -> None:
     for right, wrong in (
         ("> 300", "> 1000"), ("> 0.05", "> 0.5"), ("== 0\n        for: 1m", "== 1\n        for: 1m"),
         ("keep_firing_for: 30s", "keep_firing_for: 2m"), ("instance, policy, identity", "instance, identity"),
+        ("> 0.5\n", "> 0.75\n"), ("topk(3, throttle", "topk(1, throttle"),
     ):  # fmt: skip
         rules = monitoring.text("rules")
         assert right in rules

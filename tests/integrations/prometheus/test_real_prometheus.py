@@ -214,7 +214,8 @@ def most_series() -> dict[str, int]:
             label_sets.setdefault(sample.name, set()).add(frozenset(sample.labels.items()))
     of_rules = {"record": 0, "alert": 0}
     for kind, name, expression in RULE.findall(monitoring.text("rules")):
-        metric = re.search(r"(\w+:)?throttle_\w+(:\w+)?|\bup\b", expression)
+        # A rule may keep its own value.
+        metric = re.search(r"(\w+:)?throttle_\w+(:\w+)?|\bup\b", expression.replace(name, ""))
         by = re.search(r"\bby \((.*?)\)", expression)
         assert metric
         label_sets[name] = {
