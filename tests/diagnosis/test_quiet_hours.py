@@ -26,6 +26,7 @@ SOAK = [pytest.param(10_000, 20, 5, None, id=f"20 hours, {n}", marks=pytest.mark
         pytest.param(10_000, 5, 5, "1", id="10,000 an hour"),
         pytest.param(10_000, 5, 5, "2", id="10,000 an hour, other mail"),
         pytest.param(100_000, 0.5, 1, "3", id="100,000 an hour"),
+        pytest.param(300, 40, 5, "5", id="300 an hour"),
         *SOAK,
     ],
 )
@@ -48,3 +49,19 @@ def test_nothing_is_wrong_in_quiet_hours(
         guard.check(message.envelope(), now=message.at_us / 1e6)
     assert times >= hours * 60 // every - 1
     assert wrong == [], f"mail {mail}"
+
+
+@pytest.mark.parametrize("minutes", [12, 20, 45])
+def test_a_gap_without_mail_makes_no_surge_of_the_mail_after_it(minutes: int) -> None:
+    mail, gap = "6", range(75, 75 + minutes)
+    guard = Throttle("inbound", sample=True, seed=bytes(16))
+    asked, states = START_US + (gap.stop + 5) * MINUTE_US, []
+    for message in ordinary_mail(mail, 10_000, 3):
+        if (message.at_us - START_US) // MINUTE_US in gap:
+            continue
+        while message.at_us >= asked:
+            states.append(guard.diagnose(now=asked / 1e6)["state"])
+            asked += 5 * MINUTE_US
+        guard.check(message.envelope(), now=message.at_us / 1e6)
+    assert len(states) > 8
+    assert set(states) <= {"quiet", "mass-mail"}

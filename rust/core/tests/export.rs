@@ -102,6 +102,30 @@ fn busy_ordinary_senders_leave_a_name_for_the_flooder() {
 }
 
 #[test]
+fn busy_senders_of_known_hosts_do_not_hide_a_flood_of_new_hosts() {
+    let engine = engine(POLICY, 4 * MIB);
+    let mut exporter = Exporter::new(Budget { slots: 4, identities: 1, names_an_hour: 60 });
+    for host in 0..4 * 3 {
+        check(&engine, &message("192.0.2.1", &format!("a@h{}.busy{}.com", host / 4, host % 4)), MINUTE_US);
+    }
+    for scrape in 1..=20u64 {
+        let at = (10 + scrape) * MINUTE_US / 4;
+        for message_of in 0..400 {
+            check(&engine, &message("192.0.2.1", &format!("a@h0.busy{}.com", message_of % 4)), at);
+            if scrape > 8 {
+                check(&engine, &message("192.0.2.1", &format!("a@h{scrape}x{message_of}.flood.com")), at);
+            }
+        }
+        for more in 0..2_000 {
+            check(&engine, &message("192.0.2.1", &format!("a@h0.busy{}.com", more % 4)), at);
+        }
+        let text = render(&families(&mut exporter, &engine, at), Format::Prometheus);
+        let fan_out = value(&text, "throttle_fan_out_max{identity=\"sender.registered\",window=\"minute\"}");
+        assert_eq!(fan_out >= 300.0, scrape > 8, "scrape {scrape}: {fan_out}");
+    }
+}
+
+#[test]
 fn a_flood_of_an_hour_shows_its_new_elements_at_each_scrape() {
     let engine = engine(POLICY, 4 * MIB);
     let mut exporter = Exporter::new(Budget::default());

@@ -1,4 +1,7 @@
 //! Which minutes are compared: the last ones, with the quieter half of the hour before.
+//!
+//! A gap without mail, as of a machine that stood still, is no part of that hour, where enough of it is left: else the
+//! empty minutes are the quieter half, and ordinary mail is a surge until they are over.
 
 use super::samples::{MINUTE_US, Pane, Snapshot};
 use super::volumes::{Corpus, Period};
@@ -9,6 +12,12 @@ const RECENT_MINUTES: u64 = 5;
 
 /// Minutes before them that tell what is ordinary.
 const BEFORE_MINUTES: u64 = 60;
+
+/// Fewer minutes before tell nothing.
+pub(super) const LEAST_BEFORE: usize = 10;
+
+/// So many minutes without mail are a gap. A small server has some at night.
+const GAP_MINUTES: usize = 10;
 
 /// The minutes that are compared.
 pub(super) struct Minutes<'s> {
@@ -32,8 +41,15 @@ impl<'s> Minutes<'s> {
         let pane = |minute: u64| snapshot.panes.iter().find(|pane| pane.minute == minute);
         // The first minute of all is not whole.
         let first = first_recent.saturating_sub(BEFORE_MINUTES).max(began_us / MINUTE_US + 1);
+        let seen = |minute: u64| pane(minute).map_or(0, |pane| pane.seen());
         let mut before: Vec<u64> = (first..first_recent).collect();
-        before.sort_by_key(|&minute| pane(minute).map_or(0, |pane| pane.seen()));
+        let runs = before.chunk_by(|&one, &next| (seen(one) == 0) == (seen(next) == 0));
+        let without_gaps = runs.filter(|run| run.len() < GAP_MINUTES || seen(run[0]) > 0).flatten().copied();
+        let without_gaps: Vec<u64> = without_gaps.collect();
+        if without_gaps.len() >= LEAST_BEFORE {
+            before = without_gaps;
+        }
+        before.sort_by_key(|&minute| seen(minute));
         let counted = before.len().div_ceil(2);
         let [ordinary, louder] = [&before[..counted], &before[counted..]]
             .map(|minutes| minutes.iter().filter_map(|&minute| pane(minute)).collect());

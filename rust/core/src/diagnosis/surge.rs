@@ -34,14 +34,11 @@ use std::sync::Arc;
 
 use super::finding::{Diagnosis, Finding, Row, State, Target};
 use super::identities::COMPARED;
-use super::minutes::Minutes;
+use super::minutes::{LEAST_BEFORE, Minutes};
 use super::samples::{Snapshot, is_shortened};
 use super::volumes::{Corpus, Message, Period, Volume, Volumes, ratio};
 use crate::identity::{Identity, SuffixList};
 use crate::stage::Stage;
-
-/// Fewer minutes before tell nothing.
-pub const LEAST_BEFORE: usize = 10;
 
 /// The most findings.
 pub const MOST_FINDINGS: usize = 3;
@@ -78,8 +75,9 @@ const CERTAIN: f64 = 4.0;
 /// The least messages of the sample that a finding is made of.
 const LEAST_KEPT: u32 = 12;
 
-/// The least of all messages that a finding is made of, estimated.
-const LEAST_MESSAGES: f64 = 20.0;
+/// The least of all messages that a surge or a finding is made of, estimated. A held queue, a ticket system or a cron job
+/// brings up to sixty at once, whatever the size of the server.
+const LEAST_MESSAGES: f64 = 100.0;
 
 /// Values whose explained parts differ by at most this count as equal.
 const TIE: f64 = 0.05;

@@ -397,7 +397,7 @@ impl Engine {
     ) -> u32 {
         let is_of_it = |entry: &&Entry| {
             let PlannedLimit { per, distinct, .. } = &self.plan.limits[usize::from(entry.limit)];
-            entry.nth == nth && per[..] == [place as u16] && *distinct == Some(element as u16)
+            *distinct == Some(element as u16) && per[..] == [place as u16] && entry.nth == nth
         };
         let entries = request.stores.entries[..request.stores.fan_outs].iter().filter(is_of_it);
         let new = entries.filter_map(|entry| match entry.question {

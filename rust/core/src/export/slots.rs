@@ -14,7 +14,8 @@
 //! A slot is sticky: it is not a rank, since two senders that swap ranks would change both names at each scrape. A
 //! value keeps its slot until it sends nothing. A value that sends more than twice as much takes the slot of the one
 //! that sends least, also if that one has just got its name: else sixteen prepared names would hide a flood for ten
-//! minutes. The newcomer needs a token for a name, so there are no more names.
+//! minutes. So does a value that brings more than twice as many new elements as any value in a slot: else sixteen busy
+//! senders hide a flood of half of their size. The newcomer needs a token for a name, so there are no more names.
 //!
 //! **Who is named.** A value that a limit refused in the last minute. One that only came above half of a limit is named
 //! too, but it may not spend the lower half of the tokens: else busy ordinary senders use the budget up, and the
@@ -31,6 +32,9 @@ const HELD_US: i64 = 600_000_000;
 
 /// How long a value counts as one that has just come above half of a limit.
 const NEW_US: i64 = 75_000_000;
+
+/// Fewer new elements in a minute than this take no slot of a busier value: ordinary senders bring some.
+const FEW_NEW: u64 = 30;
 
 const HOUR_US: f64 = 3_600_000_000.0;
 
@@ -137,11 +141,13 @@ impl Slots {
         if self.slots.iter().flatten().any(|held| held.offender.value == offender.value) {
             return;
         }
+        let most_new = self.slots.iter().flatten().map(|held| held.offender.new_elements).max().unwrap_or(0);
+        let is_fan_out = offender.new_elements > FEW_NEW.max(2 * most_new);
         let may_go = |slot: &Option<Slot>| match slot {
             None => Some(0),
             Some(held) => {
                 let weight = sent(&held.offender) + 1;
-                (sent(offender) > 2 * weight).then_some(weight)
+                (is_fan_out || sent(offender) > 2 * weight).then_some(weight)
             }
         };
         let lightest =
