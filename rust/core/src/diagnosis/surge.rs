@@ -75,8 +75,8 @@ const CERTAIN: f64 = 4.0;
 /// The least messages of the sample that a finding is made of.
 const LEAST_KEPT: u32 = 12;
 
-/// The least of all messages that a surge or a finding is made of, estimated. A held queue, a ticket system or a cron job
-/// brings up to sixty at once, whatever the size of the server.
+/// The least of all messages that a surge or a finding is made of, estimated. A held queue, a ticket system or a cron
+/// job brings up to sixty at once, whatever the size of the server.
 const LEAST_MESSAGES: f64 = 100.0;
 
 /// Values whose explained parts differ by at most this count as equal.
