@@ -55,10 +55,10 @@ def main(port: int, asked: int, unasked: int) -> None:
         while not ended.wait(PAUSE_SECONDS):
             number = next(numbers)
             with SmtpClient(port) as client:
-                # The service is not asked about mynetworks. Each other client has a network and a name of its own.
+                # The service is not asked about mynetworks. Each other client has its own network and organisation.
                 client.xclient(MYNETWORKS if kind else f"198.{18 + number // 256 % 2}.{number % 256}.1", 2000)
-                client.say(f"EHLO w{number}.example.org")
-                client.say(f"MAIL FROM:<joe@w{number}.example>")
+                client.say(f"EHLO w{number}.com")
+                client.say(f"MAIL FROM:<joe@w{number}.com>")
                 reply = client.say(f"RCPT TO:<box@{RECEIVER}>")
                 assert reply.code == 250, reply
                 waits[kind].append(reply.seconds)
