@@ -100,7 +100,7 @@ def main() -> None:
         sys.exit(not found.holds())
     print(f"{platform.machine()}, Python {platform.python_version()}; {found.senders:,} senders, then {FLOOD:,} hosts")
     print(
-        f"series: {found.series}, of which {found.changed} came or went with the senders and the flood, and "
+        f"series: {found.series}, {found.changed} of them new or gone after the flood, and "
         f"{found.names} names; "
         f"at most {found.most_series:,}, in a day {found.most_series_a_day:,}"
     )

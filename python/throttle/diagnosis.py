@@ -46,7 +46,7 @@ MOST_ALSO = 4
 #: A flood with a smaller refused share is not held, and nothing is wrong when no more of all messages is refused.
 LEAST_HELD = 0.05
 
-#: The most limits and keys that are told when there is no surge, and much is refused.
+#: How many refusals are named, the largest first, when there is no surge but much is refused.
 MOST_REFUSING = 3
 
 #: A limit that counts another value of the flood is named if it refuses at least this part.

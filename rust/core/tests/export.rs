@@ -116,12 +116,13 @@ fn busy_senders_of_known_hosts_do_not_hide_a_flood_of_new_hosts() {
                 check(&engine, &message("192.0.2.1", &format!("a@h{scrape}x{message_of}.flood.com")), at);
             }
         }
-        for more in 0..2_000 {
+        for more in 0..8_000 {
             check(&engine, &message("192.0.2.1", &format!("a@h0.busy{}.com", more % 4)), at);
         }
         let text = render(&families(&mut exporter, &engine, at), Format::Prometheus);
         let fan_out = value(&text, "throttle_fan_out_max{identity=\"sender.registered\",window=\"minute\"}");
         assert_eq!(fan_out >= 300.0, scrape > 8, "scrape {scrape}: {fan_out}");
+        assert_eq!(text.contains("key=\"flood.com\""), scrape > 8, "scrape {scrape}: one token is enough: {text}");
     }
 }
 

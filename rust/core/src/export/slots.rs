@@ -147,7 +147,9 @@ impl Slots {
             None => Some(0),
             Some(held) => {
                 let weight = sent(&held.offender) + 1;
-                (is_fan_out || sent(offender) > 2 * weight).then_some(weight)
+                // Who brings most of the new elements keeps its slot and its name: it would only come back for them.
+                let is_fan_out_held = held.offender.new_elements > FEW_NEW.max(2 * offender.new_elements);
+                (is_fan_out || sent(offender) > 2 * weight && !is_fan_out_held).then_some(weight)
             }
         };
         let lightest =
