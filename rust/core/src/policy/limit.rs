@@ -333,9 +333,9 @@ impl<'a> Fields<'a> {
             ("count", distinct.is_none() || is_counted,
                 r#""messages" or "recipients" with `distinct`, where new elements are counted"#),
             ("count", distinct.is_none() || count != Count::Recipients || is_single && !refuses_all,
-                r#""messages" with a `distinct` or `per` of which a message has several, and with refuse = "all""#),
+                r#""messages" with a `distinct` or `per` with several values in a message, with refuse = "all""#),
             ("charge", charge == Charge::Once || is_single,
-                r#""once" with a `distinct` or `per` of which a message has several"#),
+                r#""once" with a `distinct` or `per` with several values in a message"#),
             ("count", is_cap || !sized || count == Count::Bytes, r#""bytes", since the rate has a unit of size"#),
             ("count", is_early || count != Count::Connections,
                 r#""connections" only per identities known before a message: client.*, helo.*, global"#),
@@ -356,8 +356,8 @@ impl<'a> Fields<'a> {
                 "`settle` only with a `per` that is one identity, and a part of {element}: its organisation")),
             ("settle", settle_us <= Some(remember_us), &format!("at most as long as `remember`, here {remember:?}")),
             ("readmit", readmit_us.is_none() || is_single && count == Count::Messages,
-                "no `readmit` together with count = \"recipients\", or a `distinct` or `per` of which a message has \
-                several"),
+                "no `readmit` together with count = \"recipients\", or a `distinct` or `per` with several values \
+                in a message"),
             ("readmit", readmit_us.is_none() || limit.action == Action::Defer,
                 "no `readmit` together with an `action`: only what was deferred comes back"),
             ("readmit", readmit_us.is_none() || charge == Charge::Once,

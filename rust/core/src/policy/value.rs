@@ -89,7 +89,8 @@ pub(super) fn identities(value: &FieldValue) -> Result<Vec<Identity>, Wrong> {
                 Wrong::allowed("each identity once").found(format!("{shown} a second time"))
             }
             Ok(identity) if identity.has_many() && per.iter().any(|other| other.has_many()) => {
-                let many = "at most one identity of which a message has several (rcpt.*, from.*, reply_to.*, dkim.org)";
+                let many =
+                    "at most one identity with several values in a message (rcpt.*, from.*, reply_to.*, dkim.org)";
                 Wrong::allowed(many).found(format!("{shown} as a second of them"))
             }
             Ok(_) if per.len() == MAX_IDENTITIES => {

@@ -16,7 +16,7 @@ const GUESSED: &str = "\"defer\" or \"reject\" per auth.user with reports of \"a
     the password of a user could have the user blocked; \"block\" needs a key of client.* alone";
 
 const READMITTED: &str =
-    "no `readmit` together with count = \"recipients\", or a `distinct` or `per` of which a message has several";
+    "no `readmit` together with count = \"recipients\", or a `distinct` or `per` with several values in a message";
 
 const NO_LIMIT: &str = "1 to 64 of them, each under `[[limit]]`; or extends = \"inbound\"";
 
@@ -227,12 +227,12 @@ rate = "9/minute""#, 6, "x", "name", r#""x" a second time, first in line 2"#, "e
         "each identity once", ""),
     (r#"per = ["rcpt.host",
 "rcpt.address"]"#, 4, "x", "per", r#""rcpt.address" as a second of them"#,
-        "at most one identity of which a message has several (rcpt.*, from.*, reply_to.*, dkim.org)", ""),
+        "at most one identity with several values in a message (rcpt.*, from.*, reply_to.*, dkim.org)", ""),
     (r#"per = ["client.ip","client.net","client.host","client.org","helo.host"]"#, 3, "x", "per", "5 of them",
         "at most 4 identities", ""),
     (r#"per = "reply-to.address""#, 3, "x", "per", r#""reply-to.address""#, IDENTITIES, "reply_to.address"),
     (r#"per = ["from.org", "dkim.org"]"#, 3, "x", "per", r#""dkim.org" as a second of them"#,
-        "at most one identity of which a message has several (rcpt.*, from.*, reply_to.*, dkim.org)", ""),
+        "at most one identity with several values in a message (rcpt.*, from.*, reply_to.*, dkim.org)", ""),
     (r#"per = "reply_to.address"
 distinct = "from.org"
 rate = "9/minute""#, 4, "x", "distinct", r#""from.org""#,
@@ -393,12 +393,12 @@ verified = "claimed""#, 6, "x", "verified", r#""claimed""#,
 distinct = "rcpt.host"
 rate = "9/minute"
 count = "recipients""#, 6, "x", "count", r#""recipients""#,
-        r#""messages" with a `distinct` or `per` of which a message has several, and with refuse = "all""#, ""),
+        r#""messages" with a `distinct` or `per` with several values in a message, with refuse = "all""#, ""),
     (r#"per = "reply_to.address"
 distinct = "sender.org"
 rate = "9/minute"
 charge = "until-return""#, 6, "x", "charge", r#""until-return""#,
-        r#""once" with a `distinct` or `per` of which a message has several"#, ""),
+        r#""once" with a `distinct` or `per` with several values in a message"#, ""),
     (r#"per = "helo.host"
 rate = "9/minute"
 verified = "proven""#, 5, "x", "verified", r#""proven""#,
@@ -636,7 +636,7 @@ when_full = "sketch""#, 7, "x", "when_full", r#""sketch""#,
         ""),
     (r#"refuse = "all"
 count = "recipients""#, 7, "x", "count", r#""recipients""#,
-        r#""messages" with a `distinct` or `per` of which a message has several, and with refuse = "all""#, ""),
+        r#""messages" with a `distinct` or `per` with several values in a message, with refuse = "all""#, ""),
     (r#"remember = "7""#, 6, "x", "remember", r#""7""#,
         r#"a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, ""),
     ("remember = 7", 6, "x", "remember", "7", r#"text, as "7 days" or "90 minutes""#, ""),
