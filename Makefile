@@ -21,6 +21,7 @@ PEERS := postfix policyd-rate-limit postfwd
 DOCS  ?=
 OUTCOMES := out/attacks.jsonl
 MATURIN := $(shell sed -n 's/^requires = \["\([^"]*\)"\].*/\1/p' pyproject.toml)
+SETUPTOOLS := $(shell sed -n 's/^ *"\(setuptools[^"]*\)".*/\1/p' pyproject.toml)
 MSRV  := $(shell sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' Cargo.toml)
 
 # the bindings' crate is linked by maturin only: a test binary of it would need libpython
@@ -200,6 +201,7 @@ endef
 comma := ,
 
 # Each candidate is run, not looked up: a version manager's shim may exist for a Python that does not.
+# setuptools builds pymilter, which has no wheel; an older one, as comes with Python 3.11, cannot.
 $(VENV)/.ready-python:
 	@old=; bare=; python=; \
 	for candidate in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python); do \
@@ -214,7 +216,7 @@ $(VENV)/.ready-python:
 	else $(call missing,no Python found: install Python 3.11 or newer or say make PYTHON=/path/to/python.); fi; \
 	$(need_rust); \
 	echo "make: setting up $(VENV) with $$python ($$version)" >&2; \
-	$$python -m venv $(VENV) >&2 && $(PY) -m pip install --quiet '$(MATURIN)' >&2
+	$$python -m venv $(VENV) >&2 && $(PY) -m pip install --quiet '$(MATURIN)' '$(SETUPTOOLS)' >&2
 	@touch $@
 
 # maturin stands in the environment already, so that no second one is fetched for an isolated build

@@ -249,7 +249,7 @@ def _sentences(described: Described) -> list[str]:
     if state in {"quiet", "mass-mail"} and diagnosis["refused"] >= LEAST_HELD * max(diagnosis["messages"], 1):
         return [
             f"There is no surge: {volume}. But {diagnosis['refused']:,} of them were refused.",
-            "A flood that has lasted for more than half an hour counts as ordinary. Refused most:",
+            "A flood that has lasted for more than three quarters of an hour counts as ordinary. Refused most:",
             *(f"    {one}" for one in described["refusing"]),
         ]
     if state == "quiet":

@@ -167,7 +167,7 @@ def test_diagnose_needs_an_hour_before(service: ServeProcess) -> None:
 WRONG = [
     (("block", "sender.org", "co.uk"), "too broad"),
     (("block", "sender.nothing", "a.com"), "sender.nothing"),
-    (("block", "sender.org", "a.com", "--for", "soon"), 'duration: found "soon"; allowed: a whole number and a'),
+    (("block", "sender.org", "a.com", "--for", "soon"), 'throttle: for: found "soon"; allowed: a whole number and a'),
     (("mode", "off"), "mode: found 'off'; allowed: enforce, shadow"),
     (("status", "--policy", "x"), "policy: found 'x'; allowed: none, since the only policy has no name"),
 ]

@@ -1,9 +1,8 @@
 """What hostile clients of the control socket and two scrapers cost mail: the slowest policy requests in alternating
 minutes with and without them.
 
-On a machine of two cores any other process makes the slowest requests three times as slow, whatever the service does:
-a request waits for the end of somebody's slice. So there is a third kind of minute, in which a bystander takes as much
-processor time as the disturbers and the service's answers to them, and asks nobody.
+It needs a machine with nothing else to do: on two cores any other process can make the slowest requests three times as
+slow, whatever the service does, since a request waits for the end of somebody's slice.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DISTURBERS = Path(__file__).with_name("disturbers.py")
-BYSTANDER = Path(__file__).with_name("bystander.py")
 A_SECOND = 200
 MOST_RATIO = 1.2
 MOST_OF_A_CORE = 0.1
@@ -50,7 +48,7 @@ def beside(*arguments: str) -> Iterator[dict[str, int]]:
 
 
 @pytest.mark.parametrize(
-    ("rounds", "seconds"), [(1, 3), pytest.param(10, 20, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])]
+    ("rounds", "seconds"), [(1, 3), pytest.param(10, 30, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])]
 )
 def test_mail_hardly_notices_hostile_operators_and_scrapers(tmp_path: Path, rounds: int, seconds: int) -> None:
     control, is_root = str(tmp_path / "control" / "socket"), os.getuid() == 0
@@ -59,7 +57,7 @@ def test_mail_hardly_notices_hostile_operators_and_scrapers(tmp_path: Path, roun
         if is_root:  # an operator's mistake, after the service has looked: now anybody reaches the socket
             Path(control).parent.chmod(0o755)
             Path(control).chmod(0o666)
-        slowest: dict[str, list[float]] = {"alone": [], "disturbed": [], "bystander": []}
+        slowest: dict[str, list[float]] = {"alone": [], "disturbed": []}
         shares: list[tuple[float, float]] = []
         did: dict[str, int] = {}
         busy = ["answers to a flood", "seconds stalled", "random bytes", "scrapes", *["wrong user"] * is_root]
@@ -75,21 +73,18 @@ def test_mail_hardly_notices_hostile_operators_and_scrapers(tmp_path: Path, roun
                 assert all(did.get(name, 0) >= seconds / 10 for name in busy), did
                 answers = (service.processor_seconds() - before - alone) / seconds
                 shares.append((answers, (children_seconds() - of_children) / seconds))
-                with beside(str(BYSTANDER), str(sum(shares[-1]))):
-                    slowest["bystander"].append(p999(latencies(client, seconds)))
             assert client.ask(instance=instance(), sender="joe@example.org", client_port="9") == DUNNO
     median = {kind: statistics.median(of) for kind, of in slowest.items()}
     of_answers, of_disturbers = (statistics.median(of) for of in zip(*shares, strict=True))
     print(
-        f"p99.9: alone {median['alone'] * 1e3:.2f} ms, disturbed {median['disturbed'] * 1e3:.2f}, beside a bystander "
-        f"{median['bystander'] * 1e3:.2f}: {median['disturbed'] / median['alone']:.2f} and "
-        f"{median['disturbed'] / median['bystander']:.2f} x; the service spent {of_answers:.1%} of a core on the "
+        f"p99.9: alone {median['alone'] * 1e3:.2f} ms, disturbed {median['disturbed'] * 1e3:.2f}: "
+        f"{median['disturbed'] / median['alone']:.2f} x; the service spent {of_answers:.1%} of a core on the "
         f"disturbers, which took {of_disturbers:.1%} themselves; in the last minute they did {did}"
     )
     assert not re.search(r"fault: ", service.log())
     assert of_answers <= MOST_OF_A_CORE
     if rounds > 1:
-        assert median["disturbed"] <= MOST_RATIO * median["bystander"]
+        assert median["disturbed"] <= MOST_RATIO * median["alone"]
 
 
 def children_seconds() -> float:

@@ -356,6 +356,7 @@ def test_a_line_that_is_no_request_gets_an_error(running: Running, line: bytes) 
         told = answer(client)
         assert told["ok"] is False
         assert "a fault of throttle" not in told["error"]
+        assert "codec" not in told["error"]
         client.sendall(b'{"verb": "status"}\n')
         assert answer(client)["ok"], "the connection goes on"
 

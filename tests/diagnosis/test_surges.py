@@ -60,6 +60,16 @@ def test_a_flood_of_half_of_the_ordinary_mail_is_found(
     assert (diagnosis["state"], found(diagnosis)) == (surge.state, set(surge.found))
 
 
+@pytest.mark.parametrize("surge", [*SURGES[:10], SURGES[11]], ids=lambda surge: surge.name)
+@pytest.mark.parametrize("minutes", [35, 40, 45])
+def test_a_flood_of_three_quarters_of_an_hour_is_found(
+    surge: Surge, minutes: int, flooded: Callable[..., Throttle]
+) -> None:
+    """The quieter half of the hour before has minutes of the flood, too."""
+    diagnosis = flooded(flood(surge, minutes, 2), OPEN).diagnose(now=END_US / 1e6)
+    assert (diagnosis["state"], found(diagnosis)) == (surge.state, set(surge.found))
+
+
 def proven(surge: Surge) -> Surge:
     return surge._replace(message=lambda rng, n: {**surge.message(rng, n), "spf": "pass"})
 

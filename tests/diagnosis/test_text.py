@@ -323,8 +323,8 @@ def test_a_provider_and_its_networks_are_not_blocked_for_one_proven_customer(
 
 
 def test_a_limit_that_would_not_hold_a_long_flood_is_not_suggested(flooded: Callable[..., Throttle]) -> None:
-    """After forty minutes, some of the ordinary minutes are the flood's own."""
-    guard = flooded(flood(SURGES[4], 40, 2))
+    """After fifty-five minutes, some of the ordinary minutes are the flood's own."""
+    guard = flooded(flood(SURGES[4], 55, 2))
     told = described(guard.diagnose(now=NOW), guard.notices(now=NOW), guard.policy)
     (found,) = told["findings"]
     assert found["finding"]["value"] == "sender-inc.com"

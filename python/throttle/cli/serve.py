@@ -218,7 +218,8 @@ def command(
             }
         )
         memory_bytes = sum(guard.memory_bytes + guard.sample_bytes for _, guard in guards)
-        _print_unit(print_unit, postfix, milter, words, memory_bytes)
+        permits = [table.slots for _, guard in guards for table in guard.tables() if table.table == "permits"]
+        _print_unit(print_unit, postfix, milter, words, memory_bytes, sum(permits))
         return
     if postfix is not None:
         _check_postfix(postfix, guards, events)
@@ -283,7 +284,9 @@ def _words(options: dict[str, object]) -> list[str]:
     return words
 
 
-def _print_unit(name: str, postfix: str | None, milter: str | None, words: list[str], memory_bytes: int) -> None:
+def _print_unit(
+    name: str, postfix: str | None, milter: str | None, words: list[str], memory_bytes: int, permits: int
+) -> None:
     from throttle.serve.address import AddressError, ListenAddress
     from throttle.serve.units import milter_unit, unit
 
@@ -297,7 +300,8 @@ def _print_unit(name: str, postfix: str | None, milter: str | None, words: list[
         elif name != "service":
             fail(f"--print-unit: found {name!r} with --milter; allowed: service, because libmilter makes the socket")
         else:
-            text = milter_unit(ListenAddress.parse(milter, fixed=True), ["--milter", milter, *words], memory_bytes)
+            address = ListenAddress.parse(milter, fixed=True)
+            text = milter_unit(address, ["--milter", milter, *words], memory_bytes, permits)
     except AddressError as error:
         fail(f"--milter: {error}")
     except ValueError as error:

@@ -36,6 +36,8 @@ class Request:
         value = self.optional_text(name)
         if value is None:
             raise RequestError(f"{name}: found nothing; allowed: text")
+        if not _is_unicode(value):
+            raise RequestError(f"{name}: found {found(value)}; allowed: Unicode text")
         return value
 
     def optional_text(self, name: str) -> str | None:
@@ -62,7 +64,10 @@ class Request:
     def duration(self) -> float | None:
         """Takes the field `for`, a time as a policy writes it."""
         text = self.optional_text("for")
-        return None if text is None else float(duration_seconds(text))
+        try:
+            return None if text is None else float(duration_seconds(text))
+        except ValueError as error:
+            raise RequestError(f"for: {str(error).removeprefix('duration: ')}") from error
 
     def chosen(self) -> list[tuple[PolicySource, Throttle]]:
         """Takes the field `policy`, and returns the guard of that name; without it, all of them."""
@@ -78,6 +83,11 @@ class Request:
         """Refuses fields that nothing has taken."""
         if self.fields:
             raise RequestError(f"{self.verb}: found the field {min(self.fields)!r}, which it does not have")
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it has no half of a surrogate pair, which JSON can write and no name has."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def found(value: object) -> str:

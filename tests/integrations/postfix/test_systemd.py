@@ -374,6 +374,14 @@ def test_the_unit_of_a_milter_has_its_address_and_what_it_needs() -> None:
     assert "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\n" in text
 
 
+def test_the_unit_of_a_milter_allows_a_file_for_each_permit() -> None:
+    options = ("--milter", "inet:127.0.0.1:10045")
+    assert "LimitNOFILE=10064\n" in printed(*options)
+    assert "LimitNOFILE=46064\n" in printed(*options, "--max-open", "46000")
+    assert "LimitNOFILE=8192\n" in printed(*options, "--policy", "submission", "--max-open", "100")
+    assert "LimitNOFILE=8192\n" in printed("--max-open", "46000"), "the process that Postfix asks holds no connections"
+
+
 def test_the_counters_lie_within_the_memory_of_the_unit() -> None:
     assert "MemoryMax=1024M\n" in printed()
     assert "MemoryMax=2303M\n" in printed(

@@ -18,6 +18,9 @@ COMMAND = "/usr/local/bin/throttle"
 BESIDE_COUNTERS_BYTES = 768 << 20
 """What a service needs beside its counters, with room: measured were some 100 MB under attack."""
 
+OTHER_FILES = 64
+"""What a milter has open beside its connections, with room."""
+
 DIRECTORY = "/run/throttle/"
 """What systemd makes for the sockets of the milter and of control. Nothing else can be written to."""
 
@@ -48,13 +51,16 @@ def unit(
     return re.sub(r"^ExecStart=.*", lambda _: f"ExecStart={command}", text, flags=re.MULTILINE)
 
 
-def milter_unit(address: ListenAddress, options: Sequence[str], memory_bytes: int = 0) -> str:
+def milter_unit(address: ListenAddress, options: Sequence[str], memory_bytes: int = 0, permits: int = 0) -> str:
     """Returns the service unit of a milter at this address.
+
+    Each connection holds a permit and is an open file, so the unit allows as many files as there are permits.
 
     Raises:
         ValueError: its socket file lies where the service cannot write.
     """
     text = _OF_THE_SOCKET.sub("", unit("service", options, memory_bytes)).replace("asked by Postfix", "as a milter")
+    text = text.replace("LimitNOFILE=8192\n", f"LimitNOFILE={max(permits + OTHER_FILES, 8192)}\n")
     if not address.path:
         return _with_loopback(text)
     if Path(address.path).parent != Path(DIRECTORY):

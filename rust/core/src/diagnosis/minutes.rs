@@ -1,5 +1,8 @@
 //! Which minutes are compared: the last ones, with the quieter half of the hour before.
 //!
+//! A flood that lasts longer than half an hour is in that half, too: its minutes are far louder than the quietest ones,
+//! and no part of it. So a flood is told from ordinary mail until it has filled three quarters of the hour.
+//!
 //! A gap without mail, as of a machine that stood still, is no part of that hour, where enough of it is left: else the
 //! empty minutes are the quieter half, and ordinary mail is a surge until they are over.
 
@@ -15,6 +18,13 @@ const BEFORE_MINUTES: u64 = 60;
 
 /// Fewer minutes before tell nothing.
 pub(super) const LEAST_BEFORE: usize = 10;
+
+/// A minute is no ordinary one if it has so many times the mail of the loudest minute of the quietest quarter, and
+/// `FEW` messages more. Ordinary mail grows within an hour, and is uneven where there is little of it.
+const LOUD: u64 = 2;
+
+/// See [`LOUD`].
+const FEW: u64 = 30;
 
 /// So many minutes without mail are a gap. A small server has some at night.
 const GAP_MINUTES: usize = 10;
@@ -50,7 +60,8 @@ impl<'s> Minutes<'s> {
             before = without_gaps;
         }
         before.sort_by_key(|&minute| seen(minute));
-        let counted = before.len().div_ceil(2);
+        let most = before.get(before.len() / 4).map_or(0, |&minute| LOUD * seen(minute) + FEW);
+        let counted = before[..before.len().div_ceil(2)].partition_point(|&minute| seen(minute) <= most);
         let [ordinary, louder] = [&before[..counted], &before[counted..]]
             .map(|minutes| minutes.iter().filter_map(|&minute| pane(minute)).collect());
         let recent = (first_recent..=present).filter_map(pane).collect();
