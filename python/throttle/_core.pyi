@@ -56,7 +56,6 @@ __all__ = [
     "__version__",
     "authentication_results",
     "duration_seconds",
-    "let_others_run_first",
 ]
 
 __version__: str
@@ -69,13 +68,6 @@ def duration_seconds(text: str) -> int:
 
     Raises:
         ValueError: it is none, or not from 1 second to 366 days.
-    """
-
-def let_others_run_first() -> None:
-    """Gives the calling thread the longest slices of the processor (SCHED_BATCH, and ``sched_runtime``; Linux 6.12).
-
-    So it waits for threads with shorter ones where the processor is busy. Its share stays the same, and nothing happens
-    where the kernel refuses.
     """
 
 @final

@@ -166,14 +166,26 @@ def _action(finding: Finding, diagnosis: Diagnosis) -> Action:
 
 
 def _no_action(target: Target, why: str) -> Action:
+    return _told_action(target, why_none=why)
+
+
+def _told_action(
+    target: Target,
+    *,
+    command: str | None = None,
+    toml: str | None = None,
+    why_none: str | None = None,
+    would_refuse: int = 0,
+    of: int = 0,
+) -> Action:
     return {
         "identity": target["identity"],
         "value": target["value"],
-        "command": None,
-        "toml": None,
-        "why_none": why,
-        "would_refuse": 0,
-        "of": 0,
+        "command": command,
+        "toml": toml,
+        "why_none": why_none,
+        "would_refuse": would_refuse,
+        "of": of,
     }
 
 
@@ -188,7 +200,6 @@ def _action_on(target: Target, finding: Finding, diagnosis: Diagnosis) -> Action
         return _no_action(target, f"{value} stands for {TAGS[value]}")
     if not target["exact_value"]:
         return _no_action(target, "who types the value gets another one: look for it in the log")
-    action = _no_action(target, "")
     # A block also refuses the owner's proven mail. So a name that the flood only claims gets a limit on claimed mail:
     # nobody gets a name blocked by forging it. The owner may send mail even if the sample has none of it.
     is_claimed, is_written = finding["proven_share"] < CLAIMED_BELOW, identity.startswith(WRITTEN)
@@ -203,7 +214,7 @@ def _action_on(target: Target, finding: Finding, diagnosis: Diagnosis) -> Action
         # An argument that begins with a hyphen would be an option.
         shown = f"-- {shlex.quote(value)}" if value.startswith("-") else shlex.quote(value)
         command = f"throttle ctl block --for {shlex.quote(BLOCK_FOR)} {identity} {shown}"
-        return {**action, "command": command, "would_refuse": matching, "of": sampled}
+        return _told_action(target, command=command, would_refuse=matching, of=sampled)
     # Twice what its busiest ordinary minute brought: any sixty seconds lie in two minutes.
     rate = max(2 * target["busiest_ordinary_minute"], 2)
     if rate * diagnosis["recent_seconds"] >= 60 * finding["surge_messages"]:
@@ -221,7 +232,7 @@ def _action_on(target: Target, finding: Finding, diagnosis: Diagnosis) -> Action
         Policy.parse(toml)
     except PolicyError as error:
         return _no_action(target, f"no block and no quota can name this value: {error}")
-    return {**action, "toml": toml, "of": sampled}
+    return _told_action(target, toml=toml, of=sampled)
 
 
 def text(described: Described, options: Sequence[str] = ()) -> str:
@@ -242,13 +253,15 @@ def text(described: Described, options: Sequence[str] = ()) -> str:
 def _sentences(described: Described) -> list[str]:
     diagnosis, findings = described["diagnosis"], described["findings"]
     period, state = _period(diagnosis), diagnosis["state"]
-    volume = f"{diagnosis['messages']:,} messages in {period}, where {diagnosis['ordinary_messages']:,} are ordinary"
+    volume = (
+        f"{diagnosis['messages']:,} messages in {period}; {diagnosis['ordinary_messages']:,} are usual in that time"
+    )
     if state == "early":
         before = diagnosis["before_minutes"]
         return [f"There is too little history: {before} full minutes before {period}, and 10 are needed."]
     if state in {"quiet", "mass-mail"} and diagnosis["refused"] >= LEAST_HELD * max(diagnosis["messages"], 1):
         return [
-            f"There is no surge: {volume}. But {diagnosis['refused']:,} of them were refused.",
+            f"There is no surge: {volume}. But {diagnosis['refused']:,} were refused, or would be outside shadow mode.",
             "A flood that has lasted for more than three quarters of an hour counts as ordinary. Refused most:",
             *(f"    {one}" for one in described["refusing"]),
         ]
@@ -338,7 +351,7 @@ def _act(found: DescribedFinding, diagnosis: Diagnosis, options: str) -> list[st
 
 def _commands(action: Action, diagnosis: Diagnosis, options: str) -> list[str]:
     named = _named(action)
-    minutes = f"the quieter half of the {diagnosis['before_minutes']} minutes before"
+    minutes = f"the ordinary ones of the {diagnosis['before_minutes']} minutes before"
     of = f"{action['would_refuse']:,} of the {action['of']:,} sampled messages of {minutes}"
     if action["command"] is not None:
         command = action["command"]
@@ -360,7 +373,7 @@ def _commands(action: Action, diagnosis: Diagnosis, options: str) -> list[str]:
 def _sampled(diagnosis: Diagnosis) -> str:
     return (
         f"Estimated from {diagnosis['sampled']:,} sampled messages of now and {diagnosis['ordinary_sampled']:,} of the "
-        f"quieter half of the {diagnosis['before_minutes']} minutes before."
+        f"ordinary ones of the {diagnosis['before_minutes']} minutes before."
     )
 
 

@@ -482,7 +482,7 @@ class Finding(Target):
     recent_share: float
     """Its share of the last minutes."""
     refused_share: float
-    """Which part of its messages was refused."""
+    """Which part of its messages was refused, or would have been in shadow mode."""
     proven_share: float
     """Which part of its messages has a proven sender."""
     sampled: int
@@ -521,10 +521,10 @@ class Diagnosis(TypedDict):
     before_minutes: int
     """How many minutes before were compared: at most 60."""
     messages: int
-    """Recent messages, and how many of them were refused: exact."""
+    """Recent messages, and how many of them a limit refused, or would have in shadow mode: exact."""
     refused: int
     ordinary_messages: int
-    """How many messages come ordinarily in that time, by the quieter half of the minutes before."""
+    """How many messages come ordinarily in that time, by the ordinary ones of the minutes before."""
     sampled: int
     ordinary_sampled: int
     """The sizes of the samples."""

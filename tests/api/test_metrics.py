@@ -188,7 +188,7 @@ def test_the_collector_shows_the_same_beside_other_metrics() -> None:
     assert registry.get_sample_value("throttle_checks_total", {"stage": "mail", "decision": "admitted"}) == 1
     assert b'throttle_slot_messages{identity="sender.org",slot="1"} 0.0' in generate_latest(registry)
     assert registry.get_sample_value("throttle_slot_messages", {"identity": "sender.org", "slot": "2"}) is None
-    with pytest.raises(ValueError, match="slots: found 65; allowed: at most 64"):
+    with pytest.raises(ValueError, match="slots: found 65; allowed: a whole number from 1 to 64"):
         pace.collector(slots=65)
 
 

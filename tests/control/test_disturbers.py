@@ -1,5 +1,5 @@
 """What hostile clients of the control socket and two scrapers cost mail: the slowest policy requests in alternating
-minutes with and without them.
+periods with and without them.
 
 It needs a machine with nothing else to do: on two cores any other process can make the slowest requests three times as
 slow, whatever the service does, since a request waits for the end of somebody's slice.
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DISTURBERS = Path(__file__).with_name("disturbers.py")
-A_SECOND = 200
+REQUESTS_A_SECOND = 200
 MOST_RATIO = 1.2
 MOST_OF_A_CORE = 0.1
 """What the service may spend on its answers to the disturbers."""
 
 
 @contextmanager
-def beside(*arguments: str) -> Iterator[dict[str, int]]:
+def running(*arguments: str) -> Iterator[dict[str, int]]:
     """Runs a process during the block. After it the result has what the process printed."""
     process = subprocess.Popen([sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -68,7 +68,7 @@ def test_mail_hardly_notices_hostile_operators_and_scrapers(tmp_path: Path, roun
                 slowest["alone"].append(p999(latencies(client, seconds)))
                 alone = service.processor_seconds() - before
                 before, of_children = service.processor_seconds(), children_seconds()
-                with beside(str(DISTURBERS), control, port, "disturbers") as did:
+                with running(str(DISTURBERS), control, port, "disturbers") as did:
                     slowest["disturbed"].append(p999(latencies(client, seconds)))
                 assert all(did.get(name, 0) >= seconds / 10 for name in busy), did
                 answers = (service.processor_seconds() - before - alone) / seconds
@@ -79,7 +79,7 @@ def test_mail_hardly_notices_hostile_operators_and_scrapers(tmp_path: Path, roun
     print(
         f"p99.9: alone {median['alone'] * 1e3:.2f} ms, disturbed {median['disturbed'] * 1e3:.2f}: "
         f"{median['disturbed'] / median['alone']:.2f} x; the service spent {of_answers:.1%} of a core on the "
-        f"disturbers, which took {of_disturbers:.1%} themselves; in the last minute they did {did}"
+        f"disturbers, which took {of_disturbers:.1%} themselves; in the last period they did {did}"
     )
     assert not re.search(r"fault: ", service.log())
     assert of_answers <= MOST_OF_A_CORE
@@ -96,8 +96,8 @@ def children_seconds() -> float:
 def latencies(client: PolicyClient, seconds: int) -> list[float]:
     """How long each of a flood of requests took: every message comes from another host of one organisation."""
     taken, start = [], time.perf_counter()
-    for number in range(seconds * A_SECOND):
-        wait = start + number / A_SECOND - time.perf_counter()
+    for number in range(seconds * REQUESTS_A_SECOND):
+        wait = start + number / REQUESTS_A_SECOND - time.perf_counter()
         if wait > 0:
             time.sleep(wait)  # the flood has a rate
         name = instance()

@@ -338,7 +338,7 @@ def test_a_flood_that_has_become_ordinary_is_told_by_what_is_refused(flooded: Ca
     assert diagnosis["state"] == "quiet"
     told = told_of(guard)
     assert told.startswith("There is no surge: ")
-    assert f"But {diagnosis['refused']:,} of them were refused." in told
+    assert f"But {diagnosis['refused']:,} were refused, or would be outside shadow mode." in told
     (notice,) = (one for one in guard.notices(now=NOW).refusing if one.limit == "org-fan-out")
     assert f"\n    org-fan-out defers sender-inc.com: {notice.refused:,} new hosts since " in told
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from throttle.control import answers
 
 HELP = (
-    "Tell what the messages of the last minutes have in common that those of the hour before had not: one sentence, "
+    "Tell what the messages of the last minutes have in common that those of the hour before did not: one sentence, "
     "the shares behind it, and the command that would act on it. A running `throttle serve --control PATH` has sampled "
     "them. Exit codes: 0 told; 2 no service, or no right to ask it."
 )
@@ -34,4 +34,4 @@ def command(
             typer.echo(printable(f"policy {one['policy']}:" if one["policy"] else "the policy without a name:"))
         options = [] if control == client.DEFAULT else ["--control", control]
         options += ["--policy", one["policy"]] if len(answer) > 1 or policy is not None else []
-        typer.echo(text(one, options))  # which escapes what a sender wrote
+        typer.echo(text(one, options))  # `text` has escaped what a sender wrote

@@ -1,7 +1,7 @@
 """What an operator asks a running service, and changes in it: `throttle top`, `throttle ctl` and `throttle diagnose`.
 
-`request` has what is asked, `verbs` does it, to any guards. `client` asks them over the control socket of `throttle
-serve --control`, which `throttle.serve.control` answers.
+`request`: the fields of a request. `verbs`: what each verb does to guards. `answers`: the types of the results.
+`client`: asks over the control socket of `throttle serve --control`, which `throttle.serve.control` serves.
 
 A request is one line of JSON, `{"verb": "block", "identity": "sender.org", "value": "salesforce.com"}`, and so is its
 answer: `{"ok": true, "result": …}`, or `{"ok": false, "error": "…"}`.

@@ -37,28 +37,28 @@ class Request:
         if value is None:
             raise RequestError(f"{name}: found nothing; allowed: text")
         if not _is_unicode(value):
-            raise RequestError(f"{name}: found {found(value)}; allowed: Unicode text")
+            raise RequestError(f"{name}: found {shown(value)}; allowed: Unicode text")
         return value
 
     def optional_text(self, name: str) -> str | None:
         """Takes a field that may be text."""
         value = self.fields.pop(name, None)
         if value is not None and not isinstance(value, str):
-            raise RequestError(f"{name}: found {found(value)}; allowed: text")
+            raise RequestError(f"{name}: found {shown(value)}; allowed: text")
         return value
 
     def number(self, name: str, default: int, most: int) -> int:
         """Takes a field that may be a whole number."""
         value = self.fields.pop(name, default)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-            raise RequestError(f"{name}: found {found(value)}; allowed: a whole number from 0 to {most}")
+            raise RequestError(f"{name}: found {shown(value)}; allowed: a whole number from 0 to {most}")
         return value
 
     def flag(self, name: str) -> bool:
         """Takes a field that may be true."""
         value = self.fields.pop(name, False)
         if not isinstance(value, bool):
-            raise RequestError(f"{name}: found {found(value)}; allowed: true or false")
+            raise RequestError(f"{name}: found {shown(value)}; allowed: true or false")
         return value
 
     def duration(self) -> float | None:
@@ -76,13 +76,13 @@ class Request:
         if not found:
             names = [source.name for source, _ in self.guards]
             allowed = "none, since the only policy has no name" if names == [""] else ", ".join(map(repr, names))
-            raise RequestError(f"policy: found {name!r}; allowed: {allowed}")
+            raise RequestError(f"policy: found {shown(name)}; allowed: {allowed}")
         return found
 
     def end(self) -> None:
         """Refuses fields that nothing has taken."""
         if self.fields:
-            raise RequestError(f"{self.verb}: found the field {min(self.fields)!r}, which it does not have")
+            raise RequestError(f"{self.verb}: found the field {shown(min(self.fields))}, which it does not have")
 
 
 def _is_unicode(text: str) -> bool:
@@ -90,6 +90,6 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def found(value: object) -> str:
+def shown(value: object) -> str:
     """Returns what was found, for an error: cut, since a client may have sent anything."""
     return repr(value)[:80]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from throttle import Envelope, ThrottleError, __version__
 from throttle.control import MOST_OFFENDERS
-from throttle.control.request import Request, RequestError, found
+from throttle.control.request import Request, RequestError, shown
 from throttle.diagnosis import described
 from throttle.notices import sentence, time_of_day
 from throttle.types import EnvelopeFields, Mode
@@ -189,7 +189,7 @@ def _envelope_field(request: Request, name: str) -> str | list[str] | int | None
     if not isinstance(value, list):
         return request.optional_text(name)
     if not all(isinstance(one, str) for one in value):
-        raise RequestError(f"{name}: found {found(value)}; allowed: text, or a list of texts")
+        raise RequestError(f"{name}: found {shown(value)}; allowed: text, or a list of texts")
     del request.fields[name]
     return value
 
@@ -226,7 +226,7 @@ def _reset(request: Request) -> list[answers.Changed]:
 def _mode(request: Request) -> list[answers.Changed]:
     mode = request.text("mode")
     if mode not in get_args(Mode):
-        raise RequestError(f"mode: found {found(mode)}; allowed: {', '.join(get_args(Mode))}")
+        raise RequestError(f"mode: found {shown(mode)}; allowed: {', '.join(get_args(Mode))}")
 
     return _each(request, lambda source, _: request.guards.set_mode(source, cast("Mode", mode)))
 

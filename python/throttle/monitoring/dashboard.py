@@ -83,7 +83,7 @@ PANELS = (
     ),
     Panel(
         "Offenders",
-        "Who came near a limit or was refused: messages of the last minute. The exporter bounds the names.",
+        "Who came near a limit or was refused: checks of the last minute. The exporter bounds the names.",
         "topk(20, throttle_slot_messages{%s} * on (job, instance, policy, identity, slot) group_left (key)"
         " throttle_slot_info{%s})",
         "{{identity}} {{key}}",

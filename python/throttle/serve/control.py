@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from throttle.serve.log import Log
 
 MOST_CLIENTS = 8
-MOST_OF_MEMBERS = 4
-MOST_OF_MEMBER = 2
+MOST_MEMBER_CLIENTS = 4
+MOST_CLIENTS_OF_ONE_MEMBER = 2
 """How many clients are served at once: all, those of all members of the group, and those of one member."""
 
 IDLE_SECONDS = 60.0
@@ -42,11 +42,15 @@ IDLE_SECONDS = 60.0
 WRITE_SECONDS = 5.0
 """A client that does not read its answer for so long is dropped."""
 
-REST_SECONDS = 0.05
-"""The pause after each answer, for all clients together."""
+REST_SECONDS = 0.1
+"""The pause after each answer, for all clients together.
+
+Measured in alternating periods, with three clients that ask for the longest answers as fast as they can: one policy
+request in a thousand took more than 0.31 ms with 50 ms, 0.24 with 100, and 0.21 without such clients.
+"""
 
 ACCEPTED_AT_ONCE = 8
-ACCEPT_SECONDS = 0.01
+ACCEPT_SECONDS = 0.05
 """How many connections are accepted without a pause, and the pause: the kernel hands them over in the order of their
 coming, so somebody who connects in a loop makes others wait, but keeps nobody out.
 """
@@ -125,10 +129,10 @@ class ControlServer:
         of_user = members.count(peer.user_id)
         if len(self._clients) >= MOST_CLIENTS:
             return f"found {MOST_CLIENTS} clients; allowed: {MOST_CLIENTS} at once"
-        if not is_owner(peer) and (of_user >= MOST_OF_MEMBER or len(members) >= MOST_OF_MEMBERS):
+        if not is_owner(peer) and (of_user >= MOST_CLIENTS_OF_ONE_MEMBER or len(members) >= MOST_MEMBER_CLIENTS):
             return (
                 f"found {of_user} clients of this user, and {len(members)} of members of the group; allowed: "
-                f"{MOST_OF_MEMBER} and {MOST_OF_MEMBERS} at once"
+                f"{MOST_CLIENTS_OF_ONE_MEMBER} and {MOST_MEMBER_CLIENTS} at once"
             )
         return None
 

@@ -1,11 +1,11 @@
 """What `throttle serve --metrics` answers: `/metrics` for Prometheus, `/healthz` and `/readyz` for the program that
 restarts it.
 
-It is no web server: it reads one request, answers it and closes. It runs in a thread of its own, with the loop of a
-milter's process as with that of Postfix's delegation.
+It is no web server: it reads one request, answers it and closes. It runs in a thread of its own, for a milter as for
+Postfix's delegation.
 Invariants: the number of series is known before start. At most `MOST_CLIENTS` clients are served at once. One more
 takes the place of the oldest that has asked nothing for `SILENT_SECONDS`, and waits in the kernel's queue until there
-is a place. So a probe of life waits behind those who scrape in a loop, and gets its answer. Each is served for at most
+is a place. So a health probe waits behind clients that scrape in a loop, and gets its answer. Each is served for at most
 `MOST_SECONDS`, and of a request at most `MOST_HEAD_BYTES` are read.
 """
 
@@ -35,7 +35,7 @@ MOST_SECONDS = 5.0
 SILENT_SECONDS = 0.2
 MOST_HEAD_BYTES = 8192
 REST_SECONDS = 0.02
-"""The time from an answer to the next, for all clients together: who scrapes in a loop takes no mail its processor."""
+"""The time from an answer to the next, for all clients together: one that scrapes in a loop takes mail no time."""
 
 OPENMETRICS = "application/openmetrics-text"
 _NO_WEIGHT = re.compile(r"q=0(\.0{0,3})?")
@@ -43,7 +43,10 @@ _NO_WEIGHT = re.compile(r"q=0(\.0{0,3})?")
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
-Families = list[tuple[str, str, str, list[tuple[dict[str, str], float]]]]
+Family = tuple[str, str, str, list[tuple[dict[str, str], float]]]
+"""Its name, type and help, and its samples with their labels."""
+
+Families = list[Family]
 
 
 class Metrics:
@@ -64,17 +67,15 @@ class Metrics:
         """Returns what the service adds to the metrics of its guards."""
         reload = self.guards.last_reload
         return [
-            (
+            gauge(
                 "throttle_last_reload_success",
-                "gauge",
                 "1 when the last load of the policies succeeded, 0 when it failed.",
-                [({}, float(reload.succeeded))],
+                reload.succeeded,
             ),
-            (
+            gauge(
                 "throttle_last_reload_timestamp_seconds",
-                "gauge",
                 "Unix seconds of the last load of the policies that succeeded.",
-                [({}, reload.at)],
+                reload.at,
             ),
             *self.counts(),
         ]
@@ -199,11 +200,11 @@ class MetricsServer:
                     writer.transport.abort()
 
 
-def counter(name: str, text: str, value: float) -> tuple[str, str, str, list[tuple[dict[str, str], float]]]:
+def counter(name: str, text: str, value: float) -> Family:
     """Returns a family with one counter."""
     return name, "counter", text, [({}, float(value))]
 
 
-def gauge(name: str, text: str, value: float) -> tuple[str, str, str, list[tuple[dict[str, str], float]]]:
+def gauge(name: str, text: str, value: float) -> Family:
     """Returns a family with one gauge."""
     return name, "gauge", text, [({}, float(value))]

@@ -1,6 +1,6 @@
 """A thread with an event loop of its own, for what a service answers besides mail: metrics and control.
 
-Both the policy service and the milter use it. Mail goes first where the processor is busy.
+Both the policy service and the milter use it.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from typing import TYPE_CHECKING, TypeVar
-
-from throttle._core import let_others_run_first
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -38,7 +36,6 @@ class SideLoop:
         self._thread.join()
 
     def _run(self) -> None:
-        let_others_run_first()
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
         for task in asyncio.all_tasks(self._loop):

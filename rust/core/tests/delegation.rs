@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use throttle_core::delegation::{
-    MOST_KEPT_OCTETS, MOST_VALUE_OCTETS, Request, Requests, SmtpConnections, without_returns,
+    MOST_KEPT_BYTES, MOST_VALUE_BYTES, Request, Requests, SmtpConnections, without_returns,
 };
 use throttle_core::engine::Engine;
 use throttle_core::region::Now;
@@ -68,7 +68,7 @@ fn expected(stream: &[u8]) -> Vec<Option<Vec<Vec<u8>>>> {
         let first = |name: &str| {
             let start = format!("{name}=").into_bytes();
             let value = lines.iter().find_map(|line| line.strip_prefix(start.as_slice())).unwrap_or_default();
-            value[..value.len().min(MOST_VALUE_OCTETS)].to_vec()
+            value[..value.len().min(MOST_VALUE_BYTES)].to_vec()
         };
         let is_policy = first("request") == b"smtpd_access_policy";
         found.push(is_policy.then(|| NAMES.iter().map(|name| first(name)).collect()));
@@ -127,7 +127,7 @@ proptest! {
 #[test]
 fn a_long_value_is_cut() {
     let lines = [b"request=smtpd_access_policy\nsender=".as_slice(), &[b'x'; 5000]].concat();
-    assert_eq!(Request::parse(&lines).expect("a request").sender.len(), MOST_VALUE_OCTETS);
+    assert_eq!(Request::parse(&lines).expect("a request").sender.len(), MOST_VALUE_BYTES);
 }
 
 const POLICY: &str = r#"
@@ -319,11 +319,11 @@ fn what_is_kept_of_recipients_is_bounded_and_makes_nobody_be_forgotten() {
             assert!(asked.ask(port, &Request { client_address, recipient: &recipient, ..RCPT }));
         }
     }
-    let kept_octets = asked.connections.kept_octets();
-    assert!((MOST_KEPT_OCTETS..MOST_KEPT_OCTETS + 4096).contains(&kept_octets), "{kept_octets}");
+    let kept_bytes = asked.connections.kept_bytes();
+    assert!((MOST_KEPT_BYTES..MOST_KEPT_BYTES + 4096).contains(&kept_bytes), "{kept_bytes}");
     assert_eq!((asked.connections.len(), asked.connections.dropped()), (201, 0));
     asked.connections.end_idle(1);
-    assert_eq!(asked.connections.kept_octets(), 0);
+    assert_eq!(asked.connections.kept_bytes(), 0);
 }
 
 const START_US: i64 = 1_000_000_000;

@@ -55,7 +55,7 @@ fn finding<'py>(py: Python<'py>, found: &Finding) -> PyResult<Bound<'py, PyDict>
     all.set_item("of_part", found.is_of_part)?;
     all.set_item("mass_mail", found.is_mass_mail)?;
     all.set_item("surge_share", found.surge_share)?;
-    all.set_item("surge_messages", found.messages.round() as u64)?;
+    all.set_item("surge_messages", found.surge_messages.round() as u64)?;
     all.set_item("recent_share", found.recent_share)?;
     all.set_item("refused_share", found.refused_share)?;
     all.set_item("proven_share", found.proven_share)?;

@@ -38,7 +38,6 @@ mod report;
 mod seed;
 mod session;
 mod sketches;
-mod slice;
 mod stage;
 mod suffixes;
 mod text;
@@ -89,8 +88,6 @@ mod _core {
     use super::policy_server::PolicyServer;
     #[pymodule_export]
     use super::session::Session;
-    #[pymodule_export]
-    use super::slice::let_others_run_first;
 
     /// The counters of `throttle.replay`: the module `throttle._replay`, which has no file of its own.
     #[pymodule]

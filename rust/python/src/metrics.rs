@@ -81,15 +81,11 @@ pub(crate) fn snapshot<'py>(py: Python<'py>, metrics: &Metrics) -> PyResult<Boun
 
 /// The numbers of an exporter, from the arguments of Python.
 pub(crate) fn budget(slots: u32, identities: u32, names_an_hour: u32) -> PyResult<Budget> {
-    for (name, value, most) in
-        [("slots", slots, 64), ("identities", identities, 64), ("names_an_hour", names_an_hour, 3600)]
+    for (name, value, least, most) in
+        [("slots", slots, 1, 64), ("identities", identities, 1, 64), ("names_an_hour", names_an_hour, 0, 3600)]
     {
-        if value > most || value == 0 && name != "names_an_hour" {
-            return Err(wrong_value(
-                name,
-                &value.to_string(),
-                &format!("at most {most}, and of slots and identities at least 1"),
-            ));
+        if !(least..=most).contains(&value) {
+            return Err(wrong_value(name, &value.to_string(), &format!("a whole number from {least} to {most}")));
         }
     }
     Ok(Budget { slots, identities, names_an_hour })

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 NAMES = ("service", "socket")
 COMMAND = "/usr/local/bin/throttle"
-BESIDE_COUNTERS_BYTES = 768 << 20
-"""What a service needs beside its counters, with room: measured were some 100 MB under attack."""
+OTHER_MEMORY_BYTES = 768 << 20
+"""What a service needs in addition to its counters, with room to spare: 100 MB were measured under attack."""
+
+LEAST_MEMORY_BYTES = 1 << 30
+LEAST_FILES = 8192
 
 OTHER_FILES = 64
-"""What a milter has open beside its connections, with room."""
+"""What a milter has open in addition to its connections, with room to spare."""
 
 DIRECTORY = "/run/throttle/"
 """What systemd makes for the sockets of the milter and of control. Nothing else can be written to."""
@@ -45,8 +48,8 @@ def unit(
         text = _with_loopback(text)
     if "--control" in options:
         text = _with_control(text, options)
-    most = memory_bytes + BESIDE_COUNTERS_BYTES
-    text = re.sub(r"^MemoryMax=.*", f"MemoryMax={max(most, 1 << 30) >> 20}M", text, flags=re.MULTILINE)
+    most = memory_bytes + OTHER_MEMORY_BYTES
+    text = re.sub(r"^MemoryMax=.*", f"MemoryMax={max(most, LEAST_MEMORY_BYTES) >> 20}M", text, flags=re.MULTILINE)
     command = " ".join(map(_word, [str(installed) if installed.exists() else COMMAND, "serve", *options]))
     return re.sub(r"^ExecStart=.*", lambda _: f"ExecStart={command}", text, flags=re.MULTILINE)
 

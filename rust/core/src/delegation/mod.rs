@@ -16,7 +16,7 @@
 //!
 //! **Bound.** At most `most` connections are kept. When there is no room, the connection that has been idle longest is
 //! dropped, and counted. When Postfix asks again about a connection that was dropped, the connection and its message
-//! are charged again. Recipients are kept in at most [`MOST_KEPT_OCTETS`]: the limits that are asked at the end of the
+//! are charged again. Recipients are kept in at most [`MOST_KEPT_BYTES`]: the limits that are asked at the end of the
 //! message count no others. So a client with many recipients cannot evict other connections.
 
 mod policy_connection;
@@ -31,12 +31,12 @@ use lru::LruCache;
 use crate::engine::Engine;
 use crate::region::Now;
 pub use policy_connection::{IDLE_SECONDS, MOST_REQUEST_BYTES, PolicyConnection, UNFINISHED_SECONDS, Wait, Wrong};
-pub use request::{MOST_VALUE_OCTETS, Request, Requests, without_returns};
+pub use request::{MOST_VALUE_BYTES, Request, Requests, without_returns};
 pub use smtp_connection::Taken;
 use smtp_connection::{Context, SmtpConnection};
 
 /// The most memory of recipients of open transactions.
-pub const MOST_KEPT_OCTETS: usize = 32 << 20;
+pub const MOST_KEPT_BYTES: usize = 32 << 20;
 
 /// The connections that one engine is asked about.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct SmtpConnections {
     connections: LruCache<u64, SmtpConnection>,
     /// Its key is secret, so a client cannot choose names that collide.
     hasher: RandomState,
-    kept_octets: usize,
+    kept_bytes: usize,
     requests: u64,
     dropped: u64,
 }
@@ -54,7 +54,7 @@ impl SmtpConnections {
     /// A table of at most `most` connections.
     pub fn new(most: NonZeroUsize) -> Self {
         let (connections, hasher) = (LruCache::new(most), RandomState::new());
-        Self { connections, hasher, kept_octets: 0, requests: 0, dropped: 0 }
+        Self { connections, hasher, kept_bytes: 0, requests: 0, dropped: 0 }
     }
 
     /// How many connections are kept.
@@ -73,8 +73,8 @@ impl SmtpConnections {
     }
 
     /// The memory of the recipients of open transactions.
-    pub fn kept_octets(&self) -> usize {
-        self.kept_octets
+    pub fn kept_bytes(&self) -> usize {
+        self.kept_bytes
     }
 
     /// Takes the step that a request asks for. A request at an unknown state asks nothing.
@@ -101,15 +101,15 @@ impl SmtpConnections {
             self.drop_oldest();
         }
         self.requests += 1;
-        let has_room = self.kept_octets < MOST_KEPT_OCTETS;
+        let has_room = self.kept_bytes < MOST_KEPT_BYTES;
         let (request, hasher, serial) = (*request, &self.hasher, self.requests);
         let context = Context { engine, request, hasher, serial, has_room, now, at_s };
         let connection = self.connections.get_or_insert_mut(key, SmtpConnection::new);
-        let kept_octets = connection.kept_octets();
+        let kept_bytes = connection.kept_bytes();
         connection.begin_if_port_is_reused(&context);
         connection.asked_at_s = at_s;
         let taken = step(connection, &context);
-        self.kept_octets = self.kept_octets - kept_octets + connection.kept_octets();
+        self.kept_bytes = self.kept_bytes - kept_bytes + connection.kept_bytes();
         taken
     }
 
@@ -127,7 +127,7 @@ impl SmtpConnections {
 
     fn pop_oldest(&mut self) {
         if let Some((_, oldest)) = self.connections.pop_lru() {
-            self.kept_octets -= oldest.kept_octets();
+            self.kept_bytes -= oldest.kept_bytes();
         }
     }
 }

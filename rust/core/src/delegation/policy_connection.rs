@@ -179,13 +179,13 @@ impl PolicyConnection {
         }
     }
 
-    /// Whether the connection is to be closed, whatever is still to be sent, because its client has read no answers or
-    /// sent nothing for too long.
+    /// Ends the connection when a request has not come in within [`UNFINISHED_SECONDS`]. Returns whether it is to be
+    /// closed now, whatever is still to be sent, because its client has read no answers or sent nothing for too long.
     ///
     /// # Errors
     ///
     /// A request has not come in within [`UNFINISHED_SECONDS`].
-    pub fn is_late(&mut self, at_s: u64) -> Result<bool, Wrong> {
+    pub fn end_if_late(&mut self, at_s: u64) -> Result<bool, Wrong> {
         let is_sending = !self.unsent.is_empty();
         let has_waited_s = at_s.saturating_sub(self.heard_at_s);
         if self.is_ending || is_sending {

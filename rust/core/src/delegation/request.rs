@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use memchr::{memchr, memchr_iter, memrchr_iter};
 
 /// What is read of a value: Postfix's own `line_length_limit`. It bounds what a connection keeps.
-pub const MOST_VALUE_OCTETS: usize = 2048;
+pub const MOST_VALUE_BYTES: usize = 2048;
 
 /// The attributes that are used, by their names in the protocol. A missing one is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,15 +97,15 @@ impl<'a> Request<'a> {
                 b"policy_context" => &mut found.policy_context,
                 _ => continue,
             };
-            *attribute = &value[..value.len().min(MOST_VALUE_OCTETS)];
+            *attribute = &value[..value.len().min(MOST_VALUE_BYTES)];
         }
         (kind == b"smtpd_access_policy").then_some(found)
     }
 
     /// The declared size, or at the end of the message the actual one. Postfix sends 0 when it knows none.
-    pub(super) fn octets(&self) -> Option<u64> {
+    pub(super) fn size_bytes(&self) -> Option<u64> {
         let is_number = self.size.iter().all(u8::is_ascii_digit);
         let text = std::str::from_utf8(self.size).ok().filter(|_| is_number)?;
-        text.parse().ok().filter(|&octets| octets > 0)
+        text.parse().ok().filter(|&bytes| bytes > 0)
     }
 }

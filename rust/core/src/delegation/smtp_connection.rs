@@ -12,7 +12,7 @@ use crate::policy::Stage;
 use crate::region::Now;
 
 /// Estimated memory of one recipient in addition to its text.
-const RECIPIENT_OCTETS: usize = 96;
+const RECIPIENT_BYTES: usize = 96;
 
 /// How long after a request at CONNECT Postfix may repeat it: longer than two time-outs of a second.
 const REPEAT_SECONDS: u64 = 5;
@@ -41,12 +41,12 @@ struct Transaction {
     sender_hash: u64,
     /// The hash of Postfix's name for it. A request at MAIL has none yet.
     instance: Option<u64>,
-    declared_octets: Option<u64>,
+    declared_bytes: Option<u64>,
     has_ended: bool,
     /// The accepted recipients that there was room for. The limits of the end of the message need them, so they are
     /// kept until it is admitted.
     recipients: Vec<Box<[u8]>>,
-    kept_octets: usize,
+    kept_bytes: usize,
 }
 
 /// Postfix's name of a transaction: `process.second.microsecond.number`, in hexadecimal. The number of a connection's
@@ -115,8 +115,8 @@ impl SmtpConnection {
     }
 
     /// The memory of its recipients.
-    pub(super) fn kept_octets(&self) -> usize {
-        self.transaction.as_ref().map_or(0, |transaction| transaction.kept_octets)
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.transaction.as_ref().map_or(0, |transaction| transaction.kept_bytes)
     }
 
     /// Begins again when a new connection reuses the port of one that has ended, which Postfix does not report.
@@ -160,11 +160,11 @@ impl SmtpConnection {
             return Ok(());
         }
         self.helo(context)?;
-        let (sender_hash, octets) = (context.sender_hash(), context.request.octets());
+        let (sender_hash, bytes) = (context.sender_hash(), context.request.size_bytes());
         // Postfix repeats what MAIL said. At the end of the message the size is the actual one.
         let is_end = context.request.protocol_state == b"END-OF-MESSAGE";
         let is_same = |open: &&mut Transaction| {
-            let has_its_size = is_end || !open.has_ended && open.declared_octets == octets;
+            let has_its_size = is_end || !open.has_ended && open.declared_bytes == bytes;
             open.instance.is_none() && open.sender_hash == sender_hash && has_its_size
         };
         if let Some(unnamed) = self.transaction.as_mut().filter(is_same) {
@@ -172,12 +172,12 @@ impl SmtpConnection {
             return Ok(());
         }
         self.transaction = None;
-        let known = context.message(octets);
+        let known = context.message(bytes);
         taken(self.session.mail(context.engine, &known, context.now).decision)?;
         let name = context.serial.to_ne_bytes();
         self.session.name_transaction(context.engine, &name);
         self.transaction =
-            Some(Transaction { name, sender_hash, instance, declared_octets: octets, ..Transaction::default() });
+            Some(Transaction { name, sender_hash, instance, declared_bytes: bytes, ..Transaction::default() });
         Ok(())
     }
 
@@ -188,12 +188,12 @@ impl SmtpConnection {
         let recipient = context.request.recipient;
         let accepted: Vec<&[u8]> =
             if self.session.is_behind() { open.recipients.iter().map(|text| &**text).collect() } else { Vec::new() };
-        let known = Envelope { rcpt_to: &accepted, ..context.message(open.declared_octets) };
+        let known = Envelope { rcpt_to: &accepted, ..context.message(open.declared_bytes) };
         let step = self.session.rcpt(context.engine, &known, &[recipient], context.now);
         taken(step.decision)?;
         if !step.new_recipients.is_empty() && context.has_room {
             open.recipients.push(recipient.into());
-            open.kept_octets += recipient.len() + RECIPIENT_OCTETS;
+            open.kept_bytes += recipient.len() + RECIPIENT_BYTES;
         }
         Ok(())
     }
@@ -207,10 +207,10 @@ impl SmtpConnection {
         }
         open.has_ended = true;
         let accepted: Vec<&[u8]> = open.recipients.iter().map(|text| &**text).collect();
-        let octets = context.request.octets().or(open.declared_octets);
-        let known = Envelope { rcpt_to: &accepted, ..context.message(octets) };
+        let bytes = context.request.size_bytes().or(open.declared_bytes);
+        let known = Envelope { rcpt_to: &accepted, ..context.message(bytes) };
         taken(self.session.data_unless_refused(context.engine, &known, context.now).decision)?;
-        (open.recipients, open.kept_octets) = (Vec::new(), 0);
+        (open.recipients, open.kept_bytes) = (Vec::new(), 0);
         Ok(())
     }
 }

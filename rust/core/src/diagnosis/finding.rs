@@ -56,10 +56,10 @@ pub struct Finding {
     /// Its part of the whole surge, of the messages that reached the stage of the identity.
     pub surge_share: f64,
     /// Its excess, in messages.
-    pub messages: f64,
+    pub surge_messages: f64,
     /// Its share of the last minutes, of the messages that reached the stage.
     pub recent_share: f64,
-    /// How much of it was refused.
+    /// How much of it was refused, or would have been in shadow mode.
     pub refused_share: f64,
     /// How much of it comes from proven senders.
     pub proven_share: f64,
@@ -80,7 +80,7 @@ pub struct Row {
     pub recent_share: f64,
     /// See `recent_share`.
     pub ordinary_share: f64,
-    /// How much of it was refused.
+    /// As in [`Finding`].
     pub refused_share: f64,
     /// How many messages reached the stage of the identity, as an estimate.
     pub reached: f64,
@@ -99,7 +99,7 @@ pub struct Diagnosis {
     pub before_minutes: usize,
     /// How many messages came: exact.
     pub messages: u64,
-    /// How many of them were refused: exact.
+    /// How many of them a limit refused, or would have refused in shadow mode: exact.
     pub refused: u64,
     /// How many come ordinarily in that time.
     pub ordinary: f64,

@@ -19,8 +19,8 @@ const BEFORE_MINUTES: u64 = 60;
 /// Fewer minutes before tell nothing.
 pub(super) const LEAST_BEFORE: usize = 10;
 
-/// A minute is no ordinary one if it has so many times the mail of the loudest minute of the quietest quarter, and
-/// `FEW` messages more. Ordinary mail grows within an hour, and is uneven where there is little of it.
+/// A minute with more than so many times the mail of the minute that ends the quietest quarter, and [`FEW`] messages
+/// more, is not ordinary. Ordinary mail grows within an hour, and is uneven where there is little of it.
 const LOUD: u64 = 2;
 
 /// See [`LOUD`].
@@ -36,9 +36,9 @@ pub(super) struct Minutes<'s> {
     ordinary: Vec<&'s Pane>,
     /// The other minutes before.
     louder: Vec<&'s Pane>,
-    /// How many minutes are before, and how many of them are ordinary.
-    pub(super) before: usize,
-    counted: usize,
+    /// How many minutes before are compared, and how many of them are ordinary, those without mail included.
+    pub(super) before_minutes: usize,
+    ordinary_minutes: usize,
     pub(super) recent_us: u64,
 }
 
@@ -61,16 +61,16 @@ impl<'s> Minutes<'s> {
         }
         before.sort_by_key(|&minute| seen(minute));
         let most = before.get(before.len() / 4).map_or(0, |&minute| LOUD * seen(minute) + FEW);
-        let counted = before[..before.len().div_ceil(2)].partition_point(|&minute| seen(minute) <= most);
-        let [ordinary, louder] = [&before[..counted], &before[counted..]]
+        let ordinary_minutes = before[..before.len().div_ceil(2)].partition_point(|&minute| seen(minute) <= most);
+        let [ordinary, louder] = [&before[..ordinary_minutes], &before[ordinary_minutes..]]
             .map(|minutes| minutes.iter().filter_map(|&minute| pane(minute)).collect());
         let recent = (first_recent..=present).filter_map(pane).collect();
-        Self { recent, ordinary, louder, before: before.len(), counted, recent_us }
+        Self { recent, ordinary, louder, before_minutes: before.len(), ordinary_minutes, recent_us }
     }
 
     /// The length of the last minutes, as a part of that of all ordinary ones.
     pub(super) fn scale(&self) -> f64 {
-        self.recent_us as f64 / (self.counted.max(1) as u64 * MINUTE_US) as f64
+        self.recent_us as f64 / (self.ordinary_minutes.max(1) as u64 * MINUTE_US) as f64
     }
 
     /// All messages of these minutes, with their weights.

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! * [`samples`]: which messages are kept, and what of them   * [`identities`]: the values of one kept message
-//! * `minutes`: which minutes are compared   * `shares`: how often each value is among their messages
+//! * `minutes`: which minutes are compared   * `volumes`: how often each value is among their messages
 //! * [`surge`]: the analysis   * [`finding`]: what it says
 //!
 //! Why whole messages, and not the heaviest values of each identity: a record keeps what occurs together. So two floods

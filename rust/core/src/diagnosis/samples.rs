@@ -124,7 +124,7 @@ pub struct Record {
 pub struct Pane {
     /// Its number: minutes of engine time.
     pub minute: u64,
-    /// How many messages were refused, at once or at a later step: exact.
+    /// How many messages a limit refused, at once or at a later step, or would have refused in shadow mode: exact.
     pub refused: u64,
     /// The messages that were admitted at first, and those that were refused at once.
     pub parts: [Part; 2],

@@ -1,7 +1,6 @@
 //! What the last five minutes have more of than the hour before, and which value most of that shares.
 //!
-//! **Idea.** Ordinary is what the quieter half of the minutes of the hour before brought, without the minutes of a long
-//! flood, so that one which has lasted for three quarters of an hour is still a surge. Of each value, the *excess* is
+//! **Idea.** Ordinary is what the ordinary minutes of the hour before brought (`minutes`). Of each value, the *excess* is
 //! how many messages more it had in the last five minutes than it has ordinarily. A value explains the surge as far as
 //! its part of the whole excess is greater than its part of ordinary mail:
 //!
@@ -131,7 +130,7 @@ pub fn diagnose(
     let all = whole.stages[Stage::Connect as usize];
     analysis.ordinary = all.ordinary.messages;
     let (mut state, mut findings) = (State::Early, Vec::new());
-    if minutes.before >= LEAST_BEFORE {
+    if minutes.before_minutes >= LEAST_BEFORE {
         let (found, rest) = analysis.findings();
         (state, findings) = (state_of(&found, &all, &rest), found);
     }
@@ -143,7 +142,7 @@ pub fn diagnose(
     Diagnosis {
         state,
         recent_us: minutes.recent_us,
-        before_minutes: minutes.before,
+        before_minutes: minutes.before_minutes,
         messages: minutes.recent.iter().map(|pane| pane.seen()).sum(),
         refused: minutes.recent.iter().map(|pane| pane.refused).sum(),
         ordinary: all.ordinary.messages,
@@ -163,7 +162,7 @@ fn state_of(found: &[Finding], all: &Volume, rest: &Volumes) -> State {
             && volume.excess() >= CERTAIN * volume.deviation()
     };
     let is_of_part = found.iter().any(|finding| finding.is_of_part);
-    let explained = ratio(found.iter().map(|finding| finding.messages).sum(), all.excess());
+    let explained = ratio(found.iter().map(|finding| finding.surge_messages).sum(), all.excess());
     let is_rest_large =
         is_large(&rest.stages[Stage::Connect as usize], LEAST_SCATTERED) || is_large(&rest.doubtful, LEAST_DOUBTFUL);
     let is_explained = is_of_part || explained >= ALL_EXPLAIN || !is_rest_large;
@@ -347,7 +346,7 @@ impl Analysis<'_> {
             is_of_part,
             is_mass_mail,
             surge_share: ratio(volume.excess(), surge),
-            messages: volume.excess(),
+            surge_messages: volume.excess(),
             recent_share: ratio(volume.recent.messages, reached.recent.messages),
             refused_share: ratio(volume.refused, volume.recent.messages),
             proven_share: ratio(volume.proven, volume.recent.messages),

@@ -31,9 +31,9 @@ pub(super) struct Message {
 pub(super) enum Period {
     /// In the last minutes.
     Recent,
-    /// In the quieter half of the minutes before.
+    /// In an ordinary minute before: see `minutes`.
     Ordinary,
-    /// In the louder half: only whose mail a block would refuse is looked for in it.
+    /// In any other minute before: only `Target::proven_matching` counts it.
     Louder,
 }
 

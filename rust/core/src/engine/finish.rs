@@ -211,11 +211,11 @@ impl Engine {
             let planned = &self.plan.limits[usize::from(entry.limit)];
             for (&place, &identity) in planned.per.iter().zip(&planned.limit.per) {
                 let Some(seen) = value_of(counted, place.into(), entry.nth) else { continue };
-                if newcomers.len() == MOST_NAMES || newcomers.iter().any(|newcomer| newcomer.seen == seen) {
+                if newcomers.len() == MOST_NAMES || newcomers.iter().any(|newcomer| newcomer.value == seen) {
                     continue;
                 }
                 if let Some(value) = identities.nth(identity, entry.nth) {
-                    newcomers.push(Newcomer { seen, name: Name::of(&value.to_string()), since_us });
+                    newcomers.push(Newcomer { value: seen, name: Name::of(&value.to_string()), since_us });
                 }
             }
         }

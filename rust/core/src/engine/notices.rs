@@ -116,8 +116,8 @@ pub(super) struct Notices(Mutex<State>);
 struct State {
     /// Rows by the hash of limit and key.
     rows: HashMap<u64, Row>,
-    /// The places of all rows, in no order.
-    places: Vec<u64>,
+    /// The hashes of all rows, in no order.
+    hashes: Vec<u64>,
     challengers: [Challenger; CHALLENGERS],
     entries: VecDeque<Notice>,
     last: u64,
@@ -130,8 +130,8 @@ struct State {
 struct Row {
     /// The notice "began", with what was refused so far.
     notice: Notice,
-    /// Where it stands in `places`.
-    nth: usize,
+    /// Its index in `hashes`.
+    index: usize,
     /// Its refusals, halved every [`QUIET_US`] since `halved_us`: what it was refused long ago protects no row.
     weight: u64,
     halved_us: i64,
@@ -152,7 +152,7 @@ impl Row {
 /// A key without a row. The default is no key.
 #[derive(Clone, Copy, Debug, Default)]
 struct Challenger {
-    place: u64,
+    hash: u64,
     /// Refusals of the key, less those of other keys of the slot meanwhile.
     refused: u64,
     since_us: i64,
@@ -176,7 +176,7 @@ impl Default for Notices {
     fn default() -> Self {
         Self(Mutex::new(State {
             rows: HashMap::with_capacity(MOST_ROWS),
-            places: Vec::with_capacity(MOST_ROWS),
+            hashes: Vec::with_capacity(MOST_ROWS),
             challengers: [Challenger::default(); CHALLENGERS],
             entries: VecDeque::with_capacity(MOST_ENTRIES),
             last: 0,
@@ -194,15 +194,15 @@ impl Notices {
     /// Counts a refusal at `now_us`. `text` makes the text of the key, when it is needed.
     pub(super) fn refused(&self, refusing: Refusing<'_>, now_us: i64, text: impl FnOnce() -> String) {
         let mut state = self.state();
-        let place = refusing.key.0;
-        if let Some(row) = state.rows.get_mut(&place) {
+        let hash = refusing.key.0;
+        if let Some(row) = state.rows.get_mut(&hash) {
             if now_us.saturating_sub(row.notice.until_us) < QUIET_US {
                 row.notice.refused += 1;
                 row.notice.until_us = row.notice.until_us.max(now_us);
                 row.weight = row.weight(now_us) + 1;
                 return;
             }
-            state.remove(place, Change::Stopped);
+            state.remove(hash, Change::Stopped);
         }
         if state.rows.len() == MOST_ROWS && now_us >= state.full_until_us {
             state.stop_quiet(now_us);
@@ -210,7 +210,7 @@ impl Notices {
         let (mut since_us, mut refused) = (now_us, 1);
         if state.rows.len() == MOST_ROWS {
             state.untracked += 1;
-            let Some(challenger) = state.challenge(place, now_us) else { return };
+            let Some(challenger) = state.challenge(hash, now_us) else { return };
             (since_us, refused) = (challenger.since_us, challenger.refused);
         }
         drop(state);
@@ -221,14 +221,14 @@ impl Notices {
         let (change, until_us) = (Change::Began, now_us);
         let notice = Notice { serial: 0, change, since_us, until_us, limit, identity, key, refused, is_shadow };
         let mut state = self.state();
-        if let Some(Row { notice, .. }) = state.rows.get_mut(&place) {
+        if let Some(Row { notice, .. }) = state.rows.get_mut(&hash) {
             notice.refused += refused; // another thread was faster
         } else if state.rows.len() == MOST_ROWS {
             state.untracked += 1;
         } else {
-            let (notice, nth) = (state.push(notice), state.places.len());
-            state.rows.insert(place, Row { notice, nth, weight: refused, halved_us: now_us });
-            state.places.push(place);
+            let (notice, index) = (state.push(notice), state.hashes.len());
+            state.rows.insert(hash, Row { notice, index, weight: refused, halved_us: now_us });
+            state.hashes.push(hash);
         }
     }
 
@@ -269,29 +269,29 @@ impl State {
 
     /// Removes the rows of all keys that have stopped by `now_us`.
     fn stop_quiet(&mut self, now_us: i64) {
-        let mut last: Vec<(i64, u64)> = self.rows.iter().map(|(place, row)| (row.notice.until_us, *place)).collect();
+        let mut last: Vec<(i64, u64)> = self.rows.iter().map(|(hash, row)| (row.notice.until_us, *hash)).collect();
         last.sort_unstable();
-        for (last_us, place) in last {
+        for (last_us, hash) in last {
             let quiet_from_us = last_us.saturating_add(QUIET_US);
             if now_us < quiet_from_us {
                 self.full_until_us = quiet_from_us;
                 break;
             }
-            self.remove(place, Change::Stopped);
+            self.remove(hash, Change::Stopped);
         }
     }
 
     /// Counts a refusal of a key without a row while all rows are taken. Returns the key's count when it has just
     /// displaced a row.
     #[cold]
-    fn challenge(&mut self, place: u64, now_us: i64) -> Option<Challenger> {
-        let slot = &mut self.challengers[(place >> 32) as usize % CHALLENGERS];
-        if slot.place != place {
+    fn challenge(&mut self, hash: u64, now_us: i64) -> Option<Challenger> {
+        let slot = &mut self.challengers[(hash >> 32) as usize % CHALLENGERS];
+        if slot.hash != hash {
             if slot.refused > 0 && now_us.saturating_sub(slot.until_us) < QUIET_US {
                 slot.refused -= 1;
                 return None;
             }
-            *slot = Challenger { place, refused: 0, since_us: now_us, until_us: now_us };
+            *slot = Challenger { hash, refused: 0, since_us: now_us, until_us: now_us };
         }
         slot.refused += 1;
         slot.until_us = slot.until_us.max(now_us);
@@ -299,9 +299,9 @@ impl State {
         if challenger.refused < LEAST_CHALLENGE || !challenger.refused.is_power_of_two() {
             return None;
         }
-        let sampled = self.places.iter().cycle().skip(place as usize % MOST_ROWS).take(SAMPLED);
+        let sampled = self.hashes.iter().cycle().skip(hash as usize % MOST_ROWS).take(SAMPLED);
         let rows = &mut self.rows;
-        let weights = sampled.map(|place| (rows.get_mut(place).map_or(0, |row| row.weight(now_us)), *place));
+        let weights = sampled.map(|hash| (rows.get_mut(hash).map_or(0, |row| row.weight(now_us)), *hash));
         let (least, displaced) = weights.min()?;
         if challenger.refused < 2 * least {
             return None;
@@ -311,12 +311,12 @@ impl State {
         Some(challenger)
     }
 
-    /// Removes the row at a place, and tells why.
-    fn remove(&mut self, place: u64, change: Change) {
-        let Some(Row { notice, nth, .. }) = self.rows.remove(&place) else { return };
-        self.places.swap_remove(nth);
-        if let Some(moved) = self.places.get(nth).and_then(|place| self.rows.get_mut(place)) {
-            moved.nth = nth;
+    /// Removes the row at a hash, and tells why.
+    fn remove(&mut self, hash: u64, change: Change) {
+        let Some(Row { notice, index, .. }) = self.rows.remove(&hash) else { return };
+        self.hashes.swap_remove(index);
+        if let Some(moved) = self.hashes.get(index).and_then(|hash| self.rows.get_mut(hash)) {
+            moved.index = index;
         }
         self.push(Notice { change, ..notice });
     }

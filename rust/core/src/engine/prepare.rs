@@ -29,7 +29,7 @@ use crate::policy::{Count, Stage, Stages};
 use crate::region::{Candidates, Spot, Table, prefetch};
 use crate::store::fan_out::MAX_PARTS;
 use crate::store::in_flight::{Columns, InFlight, Place, WantedKey};
-use crate::store::request::{Entry, Lookup, NamePart, Question, Request as Stores, Run};
+use crate::store::request::{Entry, Lookup, NamePart, Question, Run, StoreRequest};
 
 /// The key that an in-flight limit uses for an absent identity. All senders without it share one count.
 const NAMELESS: Key = Key(u64::MAX);
@@ -104,7 +104,7 @@ impl Engine {
             is_sender_plain: identities.is_sender_plain(),
             filter,
             keys: &request.keys,
-            request: &mut request.stores,
+            stores: &mut request.stores,
         };
         let mut limits = plan.applicable.asked_at(stages);
         if let Some(filter) = filter {
@@ -162,7 +162,7 @@ struct Preparer<'e, 't> {
     is_sender_plain: bool,
     filter: Option<&'e StageFilter>,
     keys: &'e Keys,
-    request: &'e mut Stores,
+    stores: &'e mut StoreRequest,
 }
 
 impl<'e> Preparer<'e, '_> {
@@ -189,7 +189,7 @@ impl<'e> Preparer<'e, '_> {
                 AskKind::InFlight(limit) => self.ask_in_flight(limit.into()),
             }
         }
-        self.request.fan_outs = self.request.entries.len();
+        self.stores.fan_outs = self.stores.entries.len();
         for key in &self.plan.rate_keys {
             let with_it = limits.intersect(key.limits);
             if !with_it.is_empty() {
@@ -249,7 +249,7 @@ impl<'e> Preparer<'e, '_> {
     #[inline(never)]
     fn reserve(&mut self, limits: LimitSet, count: usize) {
         let refusing = limits.iter().filter(|&place| self.plan.asks[usize::from(place)].refuses_when_full).count();
-        (0..refusing).for_each(|_| self.request.reserve(count));
+        (0..refusing).for_each(|_| self.stores.reserve(count));
     }
 
     /// How many different recipients there are.
@@ -291,7 +291,7 @@ impl<'e> Preparer<'e, '_> {
         }
         let recipients = self.count_recipients::<SEVERAL>();
         for nth in 0..count {
-            let lookup = self.request.lookups.len() as u32;
+            let lookup = self.stores.lookups.len() as u32;
             let Some(of_set) = self.look_up::<SEVERAL>(seen_set, planned, nth) else { continue };
             for place in over_it.iter() {
                 let ask = &self.plan.asks[usize::from(place)];
@@ -316,11 +316,11 @@ impl<'e> Preparer<'e, '_> {
     fn ask_distinct(&mut self, place: u16) {
         let (planned, ask) = (&self.plan.limits[usize::from(place)], &self.plan.asks[usize::from(place)]);
         let Some(distinct) = planned.distinct else { return };
-        self.request.has_distinct = true;
+        self.stores.has_distinct = true;
         let (count, trust) = (self.keys.count::<true>(&ask.per), ask.trust_source.trust(self.senders));
         if ask.refuses_when_full {
             // A key may reserve a slot, and a block of registers in either of two pages.
-            self.request.reserve(3 * count);
+            self.stores.reserve(3 * count);
         }
         for nth in 0..count {
             if self.was_asked(place, nth) {
@@ -329,7 +329,7 @@ impl<'e> Preparer<'e, '_> {
             let Some(key) = self.keys.joined::<true>(self.secret, &ask.per, nth) else { continue };
             let (limit, table) = self.limit_of::<true>(place, ask, nth);
             let at = self.prefetched(table.candidates(self.secret.with_trust(key, trust)));
-            let first = self.request.hashes.len();
+            let first = self.stores.hashes.len();
             let elements = self.elements(distinct.into());
             for &hash in &elements {
                 // Keys without their masks are equal when two identities have the same value. An element with the value
@@ -338,11 +338,11 @@ impl<'e> Preparer<'e, '_> {
                 let is_value =
                     |&per: &u16| self.keys.nth(per, nth).0 ^ self.plan.identities[usize::from(per)].mask == value;
                 if !planned.per.iter().any(is_value) {
-                    self.request.hashes.push(self.secret.join(key, hash));
+                    self.stores.hashes.push(self.secret.join(key, hash));
                 }
             }
             if !elements.is_empty() {
-                let elements = run(first, self.request.hashes.len());
+                let elements = run(first, self.stores.hashes.len());
                 self.push(place, limit, nth, Question::Distinct { at, elements });
             }
         }
@@ -375,7 +375,7 @@ impl<'e> Preparer<'e, '_> {
         if *bytes {
             // A message without a declared size, or with a size of 0, holds no bytes.
             let Some(size) = self.size.filter(|&size| size > 0) else { return };
-            self.request.in_flight.held.bytes = size;
+            self.stores.in_flight.held.bytes = size;
         }
         if let Some(Columns { held: Place { counts, .. }, .. }) = count {
             let per = &self.plan.count_keys[*counts].per;
@@ -387,12 +387,12 @@ impl<'e> Preparer<'e, '_> {
         for tier in tiers {
             self.want(tier.own.held.counts);
         }
-        self.request.in_flight.held.limits |= 1 << limit;
+        self.stores.in_flight.held.limits |= 1 << limit;
     }
 
     /// Adds the key of some counts, once, and prefetches its row.
     fn want(&mut self, counts: usize) {
-        if self.request.in_flight.keys.iter().any(|wanted| wanted.counts == counts) {
+        if self.stores.in_flight.keys.iter().any(|wanted| wanted.counts == counts) {
             return;
         }
         let PlannedCounts { per, trust_source, .. } = &self.plan.count_keys[counts];
@@ -406,7 +406,7 @@ impl<'e> Preparer<'e, '_> {
             TrustSource::Proven | TrustSource::Claimed => key,
         };
         self.plan.in_flight.counts[counts].send_for(self.address, key);
-        self.request.in_flight.keys.push(WantedKey { counts, key });
+        self.stores.in_flight.keys.push(WantedKey { counts, key });
     }
 
     /// Adds a look-up in a seen set, unless no element can be new. Returns the bucket of its key.
@@ -416,7 +416,7 @@ impl<'e> Preparer<'e, '_> {
         if planned.is_under_mailbox && self.has_own_organisation(planned, nth) {
             return None;
         }
-        let first = self.request.others.len();
+        let first = self.stores.others.len();
         let element = if !SEVERAL && self.is_element(planned.source) {
             // An element with the same value as `per` is never new. Then the two keys differ only by their masks.
             let hash = self.keys.get(&(planned.distinct as u16));
@@ -426,15 +426,15 @@ impl<'e> Preparer<'e, '_> {
             self.add_elements(planned, key, nth)
         };
         let element = element?;
-        let others = run(first, self.request.others.len());
+        let others = run(first, self.stores.others.len());
         let trust = planned.trust_source.trust(self.senders);
-        let first = self.request.parts.len();
+        let first = self.stores.parts.len();
         if planned.has_ladder && self.identities.may_have_parts(self.plan.identities[planned.distinct].identity) {
             self.add_parts(trust, planned, key);
         }
-        let parts = run(first, self.request.parts.len());
+        let parts = run(first, self.stores.parts.len());
         let is_fresh = self.filter.is_some_and(|filter| filter.fresh.contains(&element));
-        self.request.lookups.push(Lookup {
+        self.stores.lookups.push(Lookup {
             seen_set,
             element,
             others,
@@ -468,7 +468,7 @@ impl<'e> Preparer<'e, '_> {
                 let at = self.prefetched(planned.set.table.candidates(self.secret.join(key, hash)));
                 match element {
                     None => element = Some(at),
-                    Some(_) => self.request.others.push(at),
+                    Some(_) => self.stores.others.push(at),
                 }
             }
         }
@@ -483,7 +483,7 @@ impl<'e> Preparer<'e, '_> {
         for part in self.identities.ladder(host, per) {
             let part = self.secret.join(key, self.secret.part(host, part));
             let at = self.prefetched(planned.set.table.candidates(part));
-            self.request.parts.push(NamePart { at, bucket: self.secret.with_trust(part, trust) });
+            self.stores.parts.push(NamePart { at, bucket: self.secret.with_trust(part, trust) });
         }
     }
 
@@ -504,7 +504,7 @@ impl<'e> Preparer<'e, '_> {
     #[inline(always)]
     fn push(&mut self, place: u16, limit: u16, nth: usize, question: Question) {
         let is_charged = self.charged.contains(place);
-        self.request.entries.push(Entry { limit, is_charged, nth: nth as u32, question });
+        self.stores.entries.push(Entry { limit, is_charged, nth: nth as u32, question });
     }
 }
 

@@ -15,14 +15,14 @@ use crate::policy::{Stage, Stages};
 use crate::region::Candidates;
 use crate::stats::IdentityKey;
 use crate::store::access_list::AccessEntry;
-use crate::store::request::{Answer, Answers, Held, Request as Stores, Run};
+use crate::store::request::{Answer, Answers, Held, Run, StoreRequest};
 
 /// All that one check asks.
 #[derive(Debug, Default)]
 pub struct Request {
     pub(super) keys: Keys,
     /// What the stores are asked.
-    pub(super) stores: Stores,
+    pub(super) stores: StoreRequest,
     /// The trust of the sender.
     pub(super) sender_trust: Trust,
     /// The kind of sender, for `verified`.

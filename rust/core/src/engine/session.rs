@@ -7,7 +7,7 @@
 //! ```text
 //!  connection    asked before the first step, and again when the client's name comes late: then only the limits that
 //!                could not be asked before
-//!  HELO          asked once a name; the connection is held under its latest name
+//!  HELO          asked once for each name; the connection is held under its latest name
 //!  MAIL          begins a transaction, and ends an open one; a refusal of MAIL also refuses the RCPTs and the data
 //!                that a client sends without waiting for the reply (RFC 2920)
 //!  RCPT          asked only about recipients that are new in the transaction; a message counts once for each host

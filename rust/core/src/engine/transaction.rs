@@ -24,7 +24,7 @@ use crate::region::{Now, Region, Spot, prefetch};
 use crate::stats::value_of;
 use crate::store::fan_out::{look_up, make_known};
 use crate::store::in_flight::{HINT_US, RoomFound, Token};
-use crate::store::request::{Answer, Answers, Entry, Question, Request as Stores, Sightings};
+use crate::store::request::{Answer, Answers, Entry, Question, Sightings, StoreRequest};
 use crate::store::{Store, Verdict};
 
 impl Engine {
@@ -63,17 +63,17 @@ impl Engine {
         &self, request: &Request, found: &mut Found, now: Now, purpose: Purpose, released: &[Token],
         inspect: impl FnOnce(&Region, u64, &mut Found),
     ) -> Outcome {
-        let (mut region, epoch) = self.shared.at(now, purpose != Purpose::Peek);
+        let is_peek = purpose == Purpose::Peek;
+        let (mut region, epoch) = self.shared.at(now, !is_peek);
         for token in released {
             self.plan.in_flight.release(&mut region, token);
         }
-        if purpose != Purpose::Peek && region.header().began_us == 0 {
+        if !is_peek && region.header().began_us == 0 {
             region.header_mut().began_us = epoch.last_us.max(1);
         }
-        let is_peek = purpose == Purpose::Peek;
         let mut outcome = Outcome { reads_us: epoch.reads(now), at_us: epoch.last_us, is_peek, ..Outcome::default() };
         self.consult(request, &region, purpose, found, &mut outcome);
-        if purpose != Purpose::Peek {
+        if !is_peek {
             self.record(request, &mut region, purpose, found, &mut outcome);
         }
         inspect(&region, outcome.at_us, found);
@@ -120,7 +120,7 @@ impl Engine {
     /// Finds the buckets of the keys under which something may be charged, and prefetches them. Here and not in
     /// `prepare`, since most checks bring nothing new: fetching those lines for them took 5 % of a check.
     #[inline(never)]
-    fn prefetch_buckets(&self, stores: &Stores, sightings: &Sightings, answers: &mut [Answer]) {
+    fn prefetch_buckets(&self, stores: &StoreRequest, sightings: &Sightings, answers: &mut [Answer]) {
         // Limits over one seen set mostly have the same key, one behind the other.
         let (mut of, mut spot) = (Key(0), Spot::of(Key(0)));
         for (entry, answer) in stores.entries[..stores.fan_outs].iter().zip(answers) {
@@ -239,7 +239,8 @@ impl Engine {
             let (entry, answer) = (&request.stores.entries[place as usize], &mut answers[place as usize - first]);
             *answer = Answer::FITS;
             let store = &self.plan.limits[usize::from(entry.limit)].store;
-            store.consult(region, &request.stores, entry, (at_us, false), sightings, reservations, answer);
+            let without_note = (at_us, false);
+            store.consult(region, &request.stores, entry, without_note, sightings, reservations, answer);
         }
     }
 

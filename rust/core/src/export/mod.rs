@@ -20,7 +20,7 @@ pub use text::{Family, Format, Kind, Labels, Sample, joined, render, series};
 
 use crate::engine::{Counted, Engine, Metrics};
 use crate::identity::{Identity, View};
-use crate::policy::{Choice, Limit, Mode, Policy, Report, Rule, Stage};
+use crate::policy::{Choice, Limit, Mode, Policy, Report, Rule, Stage, reserved};
 use crate::region::{DURATION_BOUNDS_NS, Now};
 use crate::stats::Window;
 
@@ -96,7 +96,7 @@ impl Bound {
         let fan_outs = slotted.iter().filter(|identity| has_fan_out(limits, **identity)).count() as u64;
         let (identities, slots) = (slotted.len() as u64, u64::from(budget.slots));
         let counted = all_identities(limits);
-        let refusers = limits.len() as u64 + 4;
+        let refusers = (limits.len() + reserved::ALL.len()) as u64;
         let in_flight = limits.iter().filter(|limit| limit.is_in_flight()).count() as u64;
         let rated = limits.len() as u64 - in_flight;
         let memories = limits.iter().filter(|limit| matches!(limit.rule, Rule::FanOut { .. })).count() as u64;

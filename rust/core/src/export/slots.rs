@@ -15,7 +15,8 @@
 //! value keeps its slot until it sends nothing. A value that sends more than twice as much takes the slot of the one
 //! that sends least, also if that one has just got its name: else sixteen prepared names would hide a flood for ten
 //! minutes. So does a value that brings more than twice as many new elements as any value in a slot: else sixteen busy
-//! senders hide a flood of half of their size. The newcomer needs a token for a name, so there are no more names.
+//! senders hide a flood of half of their size. A busier value does not take the slot of one with more than twice its
+//! new elements. The newcomer needs a token for a name, so there are no more names.
 //!
 //! **Who is named.** A value that a limit refused in the last minute. One that only came above half of a limit is named
 //! too, but it may not spend the lower half of the tokens: else busy ordinary senders use the budget up, and the
@@ -143,17 +144,20 @@ impl Slots {
         }
         let most_new = self.slots.iter().flatten().map(|held| held.offender.new_elements).max().unwrap_or(0);
         let is_fan_out = offender.new_elements > FEW_NEW.max(2 * most_new);
-        let may_go = |slot: &Option<Slot>| match slot {
+        let weight_if_replaceable = |slot: &Option<Slot>| match slot {
             None => Some(0),
             Some(held) => {
                 let weight = sent(&held.offender) + 1;
-                // Who brings most of the new elements keeps its slot and its name: it would only come back for them.
+                // At the next scrape it would take a slot back, and spend a token for its name again.
                 let is_fan_out_held = held.offender.new_elements > FEW_NEW.max(2 * offender.new_elements);
                 (is_fan_out || sent(offender) > 2 * weight && !is_fan_out_held).then_some(weight)
             }
         };
-        let lightest =
-            self.slots.iter_mut().filter_map(|slot| Some((may_go(slot)?, slot))).min_by_key(|(weight, _)| *weight);
+        let lightest = self
+            .slots
+            .iter_mut()
+            .filter_map(|slot| Some((weight_if_replaceable(slot)?, slot)))
+            .min_by_key(|(weight, _)| *weight);
         if let Some((_, slot)) = lightest {
             *slot = Some(Slot { offender: offender.clone(), name: None, is_suppressed: false });
         }

@@ -65,14 +65,14 @@ impl Stats {
     /// value's fan-out were new, by the places of the two identities and the number of the value.
     #[inline(always)]
     pub fn note(
-        &self, region: &mut Region, seen: &[IdentityKey], new: impl Fn(usize, usize, u32) -> u32, admitted: bool,
+        &self, region: &mut Region, values: &[IdentityKey], new: impl Fn(usize, usize, u32) -> u32, admitted: bool,
         at_us: u64,
     ) {
         let words = region.words_mut(&self.table);
         let row = self.layout.current_row(words, at_us);
         let shape = self.layout.shape;
         let registers: &mut [u8] = bytemuck::cast_slice_mut(&mut words[row..row + self.layout.registers]);
-        for IdentityKey { place, key } in seen {
+        for IdentityKey { place, key } in values {
             let (number, run) = shape.split(*key);
             let register = &mut registers[(place << shape.precision) + number];
             // Most values were seen before in this pane, and then the cache line stays clean.
@@ -81,46 +81,46 @@ impl Stats {
             }
         }
         if offenders::any(words) {
-            for &value in seen {
+            for &value in values {
                 if let Some(slot) = offenders::find(&self.layout, words, value) {
-                    self.count(words, row, (value, slot), seen, &new, admitted);
+                    self.count(words, row, (value, slot), values, &new, admitted);
                 }
             }
         }
     }
 
     fn count(
-        &self, words: &mut [u64], row: usize, (value, slot): (IdentityKey, usize), seen: &[IdentityKey],
+        &self, words: &mut [u64], row: usize, (value, slot): (IdentityKey, usize), values: &[IdentityKey],
         new: &impl Fn(usize, usize, u32) -> u32, admitted: bool,
     ) {
         let place = value.place;
         let element = self.elements[place];
-        let elements = seen.iter().filter(|seen| element.is_some_and(|element| seen.place == element.place));
+        let elements = values.iter().filter(|value| element.is_some_and(|element| value.place == element.place));
         let new = element.filter(|element| element.are_remembered).map(|element| {
-            let nth = seen.iter().filter(|other| other.place == place).position(|other| *other == value);
+            let nth = values.iter().filter(|other| other.place == place).position(|other| *other == value);
             new(place, element.place, nth.unwrap_or(0) as u32)
         });
-        offenders::count(&self.layout, words, row, (place, slot), elements.map(|seen| seen.key), new, admitted);
+        offenders::count(&self.layout, words, row, (place, slot), elements.map(|value| value.key), new, admitted);
     }
 
     /// Whether a value has a name already.
-    pub fn is_named(&self, region: &Region, seen: &IdentityKey) -> bool {
-        offenders::find(&self.layout, region.words(&self.table), *seen).is_some()
+    pub fn is_named(&self, region: &Region, value: &IdentityKey) -> bool {
+        offenders::find(&self.layout, region.words(&self.table), *value).is_some()
     }
 
     /// Gives names to values that have none, and counts the check that brought them. A value that got its name from
     /// another check meanwhile stays as it is.
     pub fn enter(
-        &self, region: &mut Region, newcomers: &[Newcomer], seen: &[IdentityKey],
+        &self, region: &mut Region, newcomers: &[Newcomer], values: &[IdentityKey],
         new: impl Fn(usize, usize, u32) -> u32, admitted: bool,
     ) {
         let now_us = region.header().epoch.last_us;
         let words = region.words_mut(&self.table);
         let row = self.layout.current_row(words, now_us);
         for newcomer in newcomers {
-            if offenders::find(&self.layout, words, newcomer.seen).is_none() {
+            if offenders::find(&self.layout, words, newcomer.value).is_none() {
                 let slot = offenders::enter(&self.layout, words, now_us, newcomer);
-                self.count(words, row, (newcomer.seen, slot), seen, &new, admitted);
+                self.count(words, row, (newcomer.value, slot), values, &new, admitted);
             }
         }
     }

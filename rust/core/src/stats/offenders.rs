@@ -86,7 +86,7 @@ const _: () = assert!(size_of::<Named>() == 8 * NAME);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Newcomer {
     /// The value.
-    pub seen: IdentityKey,
+    pub value: IdentityKey,
     /// The value as text.
     pub name: Name,
     /// When it was found near its limit, µs of the check's clock.
@@ -186,7 +186,7 @@ pub(super) fn count(
 
 /// Gives a newcomer a slot, and returns it.
 pub(super) fn enter(layout: &Layout, words: &mut [u64], now_us: u64, newcomer: &Newcomer) -> usize {
-    let Newcomer { seen: IdentityKey { place, key }, name, since_us } = newcomer;
+    let Newcomer { value: IdentityKey { place, key }, name, since_us } = newcomer;
     let slot = slot_for_one_more(layout, words, *place, now_us);
     for row in 0..ROWS {
         let at = layout.counts(layout.minute(row).start, *place, slot);

@@ -58,7 +58,7 @@
 
 use super::params::Charge;
 use super::rate_counter::RateCounter;
-use super::request::{Answer, FoundElement, LookedUp, Lookup, Request, Sightings, SlotReservations, Verdict};
+use super::request::{Answer, FoundElement, LookedUp, Lookup, Sightings, SlotReservations, StoreRequest, Verdict};
 use super::seen_set::{SeenSet, Sighting};
 use crate::key::Key;
 use crate::region::{Candidates, Region};
@@ -70,7 +70,7 @@ pub const MAX_PARTS: usize = 6;
 /// look-ups in the order of the request.
 #[inline(always)]
 pub fn look_up(
-    (set, again): (&SeenSet, &ChargedAgain), region: &Region, request: &Request, lookup: &Lookup, now_us: u64,
+    (set, again): (&SeenSet, &ChargedAgain), region: &Region, request: &StoreRequest, lookup: &Lookup, now_us: u64,
     found: &mut Sightings,
 ) {
     let sighting = set.consult(region, &lookup.element, now_us);
@@ -89,7 +89,9 @@ pub fn look_up(
 
 /// Asks about all other elements and the parts.
 #[inline(never)]
-fn look_up_all(set: &SeenSet, region: &Region, request: &Request, lookup: &Lookup, now_us: u64, found: &mut Sightings) {
+fn look_up_all(
+    set: &SeenSet, region: &Region, request: &StoreRequest, lookup: &Lookup, now_us: u64, found: &mut Sightings,
+) {
     let Sightings { lookups, may_charge_any, others, forgotten_us, parts } = found;
     for part in lookup.parts.of(&request.parts) {
         parts.push(set.consult(region, &part.at, now_us));
@@ -112,7 +114,7 @@ fn look_up_all(set: &SeenSet, region: &Region, request: &Request, lookup: &Looku
 /// Makes every element and part of one look-up known, after the check was admitted.
 #[inline(always)]
 pub fn make_known(
-    set: &SeenSet, region: &mut Region, request: &Request, (lookup, element): (&Lookup, &FoundElement),
+    set: &SeenSet, region: &mut Region, request: &StoreRequest, (lookup, element): (&Lookup, &FoundElement),
     found: &Sightings, now_us: u64,
 ) {
     if lookup.others.count + lookup.parts.count > 0 {
@@ -244,12 +246,12 @@ impl FanOut {
         Answer { verdict, ..first }
     }
 
-    /// Answers for the look-up at `place`, under this bucket; the caller has written its lines into `answer`. `is_now`
-    /// states whether `at_us` is the time of the look-ups.
+    /// Answers for the look-up at `place`, under this bucket; the caller has written its lines into `answer`. `is_now` is
+    /// that of [`super::Store::consult`].
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "as of `Store::consult`, which calls it")]
     pub fn answer(
-        &self, region: &Region, request: &Request, (place, bucket, times): (u32, Key, u32),
+        &self, region: &Region, request: &StoreRequest, (place, bucket, times): (u32, Key, u32),
         (at_us, is_now): (u64, bool), sightings: &Sightings, reserved: &mut SlotReservations, answer: &mut Answer,
     ) {
         // During the warm-up nothing is charged.

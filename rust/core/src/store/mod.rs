@@ -35,7 +35,7 @@ pub mod sliding_window;
 use self::distinct::Distinct;
 use self::fan_out::FanOut;
 use self::rate_counter::RateCounter;
-use self::request::{Answer, Entry, Question, Request, Sightings};
+use self::request::{Answer, Entry, Question, Sightings, StoreRequest};
 use crate::region::{Candidates, PAGE_BYTES, Region, Table};
 
 pub use request::{SlotReservations, Verdict};
@@ -83,12 +83,12 @@ pub enum TableKind {
 
 impl Store {
     /// Writes into `answer` whether `entry` fits at `at_us`, and from when on if it does not. The caller passes an
-    /// `answer` that is [`Answer::FITS`], and has looked up the seen sets. `is_now` states whether `at_us` is the time
-    /// of those look-ups.
+    /// `answer` that is [`Answer::FITS`], and has looked up the seen sets. `is_now` states whether this is the first
+    /// consultation, at the time of those look-ups, whose refusal may make a note and count on it.
     #[expect(clippy::too_many_arguments, reason = "a hot call: an answer that is returned is copied once more")]
     pub fn consult(
-        &self, region: &Region, request: &Request, entry: &Entry, (at_us, is_now): (u64, bool), sightings: &Sightings,
-        reservations: &mut SlotReservations, answer: &mut Answer,
+        &self, region: &Region, request: &StoreRequest, entry: &Entry, (at_us, is_now): (u64, bool),
+        sightings: &Sightings, reservations: &mut SlotReservations, answer: &mut Answer,
     ) {
         match (self, &entry.question) {
             (Self::Rate(counter), Question::Rate { at, amount }) => {
@@ -116,7 +116,7 @@ impl Store {
     /// elements, and where the limit may begin to charge, the answer is never certain.
     #[inline]
     pub fn fits_still(
-        &self, request: &Request, entry: &Entry, answer: &Answer, sightings: &Sightings, at_us: u64,
+        &self, request: &StoreRequest, entry: &Entry, answer: &Answer, sightings: &Sightings, at_us: u64,
     ) -> bool {
         let (Self::FanOut(fan_out), Question::FanOut { lookup, .. }) = (self, entry.question) else { return false };
         let (lookup, element) = (&request.lookups[lookup as usize], &sightings.lookups[lookup as usize]);
@@ -130,7 +130,9 @@ impl Store {
     /// Charges `entry`, which was consulted under the same lock; `false` when its key found no room and stays
     /// untracked.
     #[inline(always)]
-    pub fn charge(&self, region: &mut Region, request: &Request, entry: &Entry, answer: &Answer, at_us: u64) -> bool {
+    pub fn charge(
+        &self, region: &mut Region, request: &StoreRequest, entry: &Entry, answer: &Answer, at_us: u64,
+    ) -> bool {
         // Rates are charged the most. This test takes two instructions, and a jump by the kind takes six.
         let (counter, at, amount) = if let (Self::Rate(counter), Question::Rate { at, amount }) =
             (self, &entry.question)
@@ -162,7 +164,7 @@ impl Store {
 
     /// Returns how much of `burst` the key of `entry` has used up, and how much this check adds.
     pub fn usage(
-        &self, region: &Region, request: &Request, entry: &Entry, (sightings, answer): (&Sightings, &Answer),
+        &self, region: &Region, request: &StoreRequest, entry: &Entry, (sightings, answer): (&Sightings, &Answer),
         at_us: u64, burst: u64,
     ) -> (u64, u64) {
         match (self, entry.question) {

@@ -26,7 +26,7 @@ use crate::time::{TickClock, Ticks};
 
 /// All that one check asks of the stores.
 #[derive(Debug, Default)]
-pub struct Request {
+pub struct StoreRequest {
     /// One for each key of each limit: first fan-outs by their look-ups, then fan-outs that refuse the whole key, then
     /// rates by their keys. In-flight limits have no entry: they are asked through `in_flight`.
     pub entries: Vec<Entry>,
@@ -73,7 +73,7 @@ pub enum Question {
     },
     /// A fan-out that refuses what is new.
     FanOut {
-        /// Place in [`Request::lookups`].
+        /// Place in [`StoreRequest::lookups`].
         lookup: u32,
         /// How often each new element is charged: once, or once for each recipient.
         times: u32,
@@ -84,7 +84,7 @@ pub enum Question {
     Distinct {
         /// Candidate lines.
         at: Candidates,
-        /// A run of [`Request::hashes`].
+        /// A run of [`StoreRequest::hashes`].
         elements: Run,
     },
 }
@@ -96,9 +96,9 @@ pub struct Lookup {
     pub seen_set: u32,
     /// The first element: nearly always the only one.
     pub element: Candidates,
-    /// The other elements, a run of [`Request::others`].
+    /// The other elements, a run of [`StoreRequest::others`].
     pub others: Run,
-    /// Its run of [`Request::parts`], the shallowest first.
+    /// Its run of [`StoreRequest::parts`], the shallowest first.
     pub parts: Run,
     /// Whether the element became known at an earlier step of this transaction, and still counts as new.
     pub is_fresh: bool,
@@ -226,7 +226,7 @@ impl Run {
     }
 }
 
-impl Request {
+impl StoreRequest {
     /// Returns the look-up at that place with its results, for a limit whose key has this bucket.
     #[inline]
     pub fn looked_up<'r>(&'r self, place: u32, bucket: Key, found: &'r Sightings) -> LookedUp<'r> {
@@ -265,13 +265,13 @@ impl Request {
 impl Answers {
     /// The place in the request of the first entry that was consulted: those before it bring nothing new, and fit.
     #[inline(always)]
-    pub fn first_place(&self, request: &Request) -> usize {
+    pub fn first_place(&self, request: &StoreRequest) -> usize {
         request.entries.len().saturating_sub(self.entries.len())
     }
 
     /// The entries that were consulted, each with its place in the request and its answer.
     #[inline(always)]
-    pub fn consulted<'a>(&'a self, request: &'a Request) -> impl Iterator<Item = (usize, &'a Entry, &'a Answer)> {
+    pub fn consulted<'a>(&'a self, request: &'a StoreRequest) -> impl Iterator<Item = (usize, &'a Entry, &'a Answer)> {
         let first = self.first_place(request);
         (first..)
             .zip(request.entries[first..].iter().zip(&self.entries))
@@ -280,7 +280,7 @@ impl Answers {
 
     /// Adds an answer for each entry that was not consulted. Such an entry fits, since it brings nothing new. The
     /// memory was reserved before.
-    pub fn fill(&mut self, request: &Request) {
+    pub fn fill(&mut self, request: &StoreRequest) {
         let missing = self.first_place(request);
         self.entries.resize(request.entries.len(), Answer::FITS);
         self.entries.rotate_right(missing);
@@ -300,7 +300,7 @@ impl Answers {
     }
 
     /// Reserves all the memory that `request` needs, for at least `most` entries and as many look-ups.
-    pub fn take_room_for(&mut self, request: &Request, most: usize) {
+    pub fn take_room_for(&mut self, request: &StoreRequest, most: usize) {
         self.entries.reserve(most);
         let Sightings { lookups, others, forgotten_us, parts, .. } = &mut self.sightings;
         lookups.reserve(most);

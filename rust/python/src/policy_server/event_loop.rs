@@ -9,7 +9,8 @@
 //! event of a closed connection may reach the next one of that descriptor: it reads nothing, and no harm is done.
 //!
 //! Invariants: no client takes more than two reads of a turn, so none delays the others for longer than its answers
-//! take. Whatever `accept` fails with, it is not asked again at once.
+//! take. After a failed `accept` nothing
+//! is accepted for [`ACCEPT_PAUSE`]; an interruption, or a client that has gone already, is no failure.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
@@ -109,7 +110,7 @@ impl<'a> EventLoop<'a> {
     pub(super) fn run(mut self, turn: Duration) -> io::Result<u64> {
         let mut events = Events::with_capacity(SHOWN_AT_ONCE);
         let mut check_at = self.began + LATE_CHECK;
-        let mut has_waited = false;
+        let mut has_skipped = false;
         while !self.server.is_stopped.load(Ordering::Acquire) {
             let now = self.turn(&mut events, turn)?;
             if self.accept_at.is_some_and(|at| at <= now) {
@@ -119,8 +120,8 @@ impl<'a> EventLoop<'a> {
             if check_at <= now {
                 // A turn that is a second late or more comes after a stop: what clients have sent meanwhile is read
                 // before any of them is closed for lateness. Not twice in a row: a busy machine would close none.
-                has_waited = !has_waited && now >= check_at + LATE_CHECK;
-                if !has_waited {
+                has_skipped = !has_skipped && now >= check_at + LATE_CHECK;
+                if !has_skipped {
                     self.close_late();
                 }
                 check_at = now + LATE_CHECK;
@@ -289,7 +290,7 @@ impl<'a> EventLoop<'a> {
         self.dispatcher.end_idle(self.at_s);
         for number in 0..self.clients.len() {
             let Some(client) = &mut self.clients[number] else { continue };
-            let is_late = client.state.is_late(self.at_s);
+            let is_late = client.state.end_if_late(self.at_s);
             if let Err(wrong) = &is_late {
                 self.server.note_wrong(&self.wake, wrong);
             }

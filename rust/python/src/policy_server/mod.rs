@@ -12,6 +12,8 @@
 
 mod dispatch;
 mod event_loop;
+#[cfg(target_os = "linux")]
+mod slice;
 
 use std::num::NonZeroUsize;
 use std::os::fd::{FromRawFd, RawFd};
@@ -28,7 +30,6 @@ use throttle_core::delegation::Wrong;
 
 use crate::error::{ThrottleError, wrong_value};
 use crate::guard::Throttle;
-use crate::slice;
 use event_loop::EventLoop;
 
 /// The most events that wait for Python. Those beyond are counted.
@@ -127,6 +128,7 @@ impl PolicyServer {
         let (listeners, wake) = (listeners.into_iter().map(owned).collect(), owned(wake));
         Ok(py.detach(|| {
             let event_loop = EventLoop::new(self, poll, listeners, wake)?;
+            #[cfg(target_os = "linux")]
             slice::shorten();
             event_loop.run(turn)
         })?)
