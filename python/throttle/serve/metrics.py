@@ -5,8 +5,8 @@ It is no web server: it reads one request, answers it and closes. It runs in a t
 Postfix's delegation.
 Invariants: the number of series is known before start. At most `MOST_CLIENTS` clients are served at once. One more
 takes the place of the oldest that has asked nothing for `SILENT_SECONDS`, and waits in the kernel's queue until there
-is a place. So a health probe waits behind clients that scrape in a loop, and gets its answer. Each is served for at most
-`MOST_SECONDS`, and of a request at most `MOST_HEAD_BYTES` are read.
+is a place. So a health probe waits behind clients that scrape in a loop, and gets its answer. Each is served for at
+most `MOST_SECONDS`, and of a request at most `MOST_HEAD_BYTES` are read.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 //! What the last five minutes have more of than the hour before, and which value most of that shares.
 //!
-//! **Idea.** Ordinary is what the ordinary minutes of the hour before brought (`minutes`). Of each value, the *excess* is
-//! how many messages more it had in the last five minutes than it has ordinarily. A value explains the surge as far as
-//! its part of the whole excess is greater than its part of ordinary mail:
+//! **Idea.** Ordinary is what the ordinary minutes of the hour before brought (`minutes`). Of each value, the *excess*
+//! is how many messages more it had in the last five minutes than it has ordinarily. A value explains the surge as far
+//! as its part of the whole excess is greater than its part of ordinary mail:
 //!
 //! ```text
 //!  explained = (c − o) / (1 − o)      c = excess of the value / whole excess     o = its share of ordinary mail

@@ -246,8 +246,8 @@ impl FanOut {
         Answer { verdict, ..first }
     }
 
-    /// Answers for the look-up at `place`, under this bucket; the caller has written its lines into `answer`. `is_now` is
-    /// that of [`super::Store::consult`].
+    /// Answers for the look-up at `place`, under this bucket; the caller has written its lines into `answer`. `is_now`
+    /// is that of [`super::Store::consult`].
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "as of `Store::consult`, which calls it")]
     pub fn answer(
