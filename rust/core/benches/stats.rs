@@ -42,7 +42,7 @@ fn observer(layout: Layout) -> (Region, Stats) {
 }
 
 fn newcomer(number: u64) -> Newcomer {
-    Newcomer { seen: seen(number)[0], name: Name::of("host.of.a.sender.com"), since_us: 0 }
+    Newcomer { value: seen(number)[0], name: Name::of("host.of.a.sender.com"), since_us: 0 }
 }
 
 /// A check with values of its own, a batch of them.

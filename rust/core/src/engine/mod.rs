@@ -27,8 +27,8 @@
 //!
 //! Where a new table needs the pages of the old plan, checks wait until these are empty: 2 to 13 ms at 256 MiB. The
 //! limits stay in force: switched off meanwhile, they let 11 million messages of a held flood pass in 8 s
-//! (`benches/reload.py`). The reload took so long because every pause for other threads of Python waits for their turns,
-//! of 5 ms each.
+//! (`benches/reload.py`). The reload took so long because every pause for other threads of Python waits for their
+//! turns, of 5 ms each.
 //!
 //! A caller that walks over whole tables clones the engine out of its lock, so that no change of policy waits for the
 //! walk; [`each_page`](crate::region::SharedRegion::each_page) ends such a walk when the policy changes.
