@@ -119,7 +119,7 @@ fn line_ends_after_a_request_begin_no_other() {
     let mut connection = PolicyConnection::new(0);
     assert_eq!(connection.receive(&[REQUEST, b"\r\n\r\n"].concat(), 0, admit), (1, Ok(())));
     read(&mut connection);
-    assert_eq!(connection.is_late(IDLE_SECONDS), Ok(false));
+    assert_eq!(connection.end_if_late(IDLE_SECONDS), Ok(false));
     assert_eq!(connection.receive(REQUEST, IDLE_SECONDS, admit), (1, Ok(())));
 }
 
@@ -128,10 +128,10 @@ fn a_request_that_never_ends_ends_it_however_often_a_byte_comes() {
     let mut connection = PolicyConnection::new(0);
     for second in 0..=UNFINISHED_SECONDS {
         assert_eq!(connection.receive(b"a", second, admit), (0, Ok(())));
-        assert_eq!(connection.is_late(second), Ok(false));
+        assert_eq!(connection.end_if_late(second), Ok(false));
     }
     assert_eq!(
-        connection.is_late(UNFINISHED_SECONDS + 1),
+        connection.end_if_late(UNFINISHED_SECONDS + 1),
         Err(Wrong::Request("the request did not end within 10 s".into()))
     );
     assert_eq!(connection.wait(), Wait::Close);
@@ -145,20 +145,20 @@ fn the_time_of_a_request_begins_with_it() {
     let stream = [&REQUEST[9..], part].concat();
     assert_eq!(connection.receive(&stream, most, admit), (1, Ok(())));
     read(&mut connection);
-    assert_eq!(connection.is_late(most + 1), Ok(false));
+    assert_eq!(connection.end_if_late(most + 1), Ok(false));
     assert_eq!(connection.receive(&REQUEST[9..], 2 * most, admit), (1, Ok(())));
     read(&mut connection);
-    assert_eq!(connection.is_late(4 * most), Ok(false));
+    assert_eq!(connection.end_if_late(4 * most), Ok(false));
 }
 
 #[test]
 fn an_idle_connection_ends_much_later() {
     let mut connection = PolicyConnection::new(5);
-    assert_eq!(connection.is_late(5 + IDLE_SECONDS), Ok(false));
+    assert_eq!(connection.end_if_late(5 + IDLE_SECONDS), Ok(false));
     assert_eq!(connection.receive(REQUEST, 100, admit), (1, Ok(())));
     read(&mut connection);
-    assert_eq!(connection.is_late(100 + IDLE_SECONDS), Ok(false));
-    assert_eq!(connection.is_late(101 + IDLE_SECONDS), Ok(true));
+    assert_eq!(connection.end_if_late(100 + IDLE_SECONDS), Ok(false));
+    assert_eq!(connection.end_if_late(101 + IDLE_SECONDS), Ok(true));
 }
 
 #[test]
@@ -168,8 +168,8 @@ fn a_client_that_reads_no_answers_is_not_read_and_cut_off() {
     connection.sent(4);
     assert_eq!(connection.wait(), Wait::Write);
     assert_eq!(connection.unsent(), &DUNNO[4..]);
-    assert_eq!(connection.is_late(UNFINISHED_SECONDS), Ok(false));
-    assert_eq!(connection.is_late(UNFINISHED_SECONDS + 1), Ok(true));
+    assert_eq!(connection.end_if_late(UNFINISHED_SECONDS), Ok(false));
+    assert_eq!(connection.end_if_late(UNFINISHED_SECONDS + 1), Ok(true));
 }
 
 #[test]
@@ -178,8 +178,8 @@ fn a_client_that_sends_nothing_more_gets_its_answers_and_has_ten_seconds_to_read
     assert_eq!(connection.receive(&[REQUEST, &REQUEST[..9]].concat(), 0, admit), (1, Ok(())));
     connection.end();
     assert_eq!(connection.wait(), Wait::Write);
-    assert_eq!(connection.is_late(UNFINISHED_SECONDS), Ok(false));
-    assert_eq!(connection.is_late(UNFINISHED_SECONDS + 1), Ok(true));
+    assert_eq!(connection.end_if_late(UNFINISHED_SECONDS), Ok(false));
+    assert_eq!(connection.end_if_late(UNFINISHED_SECONDS + 1), Ok(true));
     assert_eq!(read(&mut connection), DUNNO);
     assert_eq!(connection.wait(), Wait::Close);
     let mut silent = PolicyConnection::new(0);
