@@ -675,7 +675,7 @@ class Policy:
     def schema() -> str:
         """Returns the JSON Schema (draft 7) of policy files, for editors."""
 
-    def series_bound(self, *, slots: int = 16, identities: int = 8, names_an_hour: int = 30) -> tuple[int, int]:
+    def series_bound(self, *, slots: int = 16, identities: int = 8, names_per_hour: int = 30) -> tuple[int, int]:
         """Returns the most series that a guard of this policy shows: at one time, and different ones in a day.
 
         The arguments are those of :meth:`Throttle.collector`.
@@ -909,13 +909,13 @@ class Throttle:
             now: Unix seconds, instead of the clock.
         """
 
-    def collector(self, *, slots: int = 16, identities: int = 8, names_an_hour: int = 30) -> Collector:
+    def collector(self, *, slots: int = 16, identities: int = 8, names_per_hour: int = 30) -> Collector:
         """Returns a collector that prometheus_client can register: ``REGISTRY.register(guard.collector())``.
 
         Args:
             slots: offenders of each identity that have series.
             identities: identities that have slots, fan-outs first.
-            names_an_hour: new names of each identity that may be shown in an hour.
+            names_per_hour: new names of each identity that may be shown in an hour.
 
         Raises:
             ValueError: a number is too large.
@@ -1205,11 +1205,11 @@ class MetricsExporter:
         guards: the guards by the value of their label ``policy``; a single guard named ``""`` has no such label.
         slots: as in :meth:`Throttle.collector`.
         identities: as in :meth:`Throttle.collector`.
-        names_an_hour: as in :meth:`Throttle.collector`.
+        names_per_hour: as in :meth:`Throttle.collector`.
     """
 
     def __new__(
-        cls, guards: dict[str, Throttle], *, slots: int = 16, identities: int = 8, names_an_hour: int = 30
+        cls, guards: dict[str, Throttle], *, slots: int = 16, identities: int = 8, names_per_hour: int = 30
     ) -> Self: ...
     def render(
         self,

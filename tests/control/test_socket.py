@@ -61,7 +61,10 @@ class Running:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    """Without the long rests: test_disturbers.py measures what they are for."""
+    monkeypatch.setattr(serve_control, "REST_SECONDS", 0.01)
+    monkeypatch.setattr(serve_control, "ACCEPT_SECONDS", 0.01)
     with closing(Running(tmp_path / "control" / "socket")) as server:
         yield server
 

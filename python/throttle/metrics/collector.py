@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class Collector(_Collector):
     """What :meth:`throttle.Throttle.collector` returns."""
 
-    def __init__(self, guard: Throttle, *, slots: int = 16, identities: int = 8, names_an_hour: int = 30) -> None:
+    def __init__(self, guard: Throttle, *, slots: int = 16, identities: int = 8, names_per_hour: int = 30) -> None:
         guards = {"": guard}
-        self._exporter = MetricsExporter(guards, slots=slots, identities=identities, names_an_hour=names_an_hour)
+        self._exporter = MetricsExporter(guards, slots=slots, identities=identities, names_per_hour=names_per_hour)
 
     def collect(self) -> Iterable[Metric]:
         """Returns the metrics as they are now."""

@@ -56,7 +56,7 @@ fn names(families: &[Family]) -> BTreeSet<String> {
 #[test]
 fn a_day_of_new_offenders_at_each_scrape_stays_within_the_bound() {
     let engine = engine(POLICY, 4 * MIB);
-    for budget in [Budget::default(), Budget { slots: 3, identities: 2, names_an_hour: 5 }] {
+    for budget in [Budget::default(), Budget { slots: 3, identities: 2, names_per_hour: 5 }] {
         let (bound, mut exporter) = (bound(POLICY, budget), Exporter::new(budget));
         let mut all = names(&families(&mut exporter, &engine, 0));
         for scrape in 1..=24 * 60u64 {
@@ -77,7 +77,7 @@ fn a_day_of_new_offenders_at_each_scrape_stays_within_the_bound() {
         let most = bound.a_day;
         assert!((all.len() as u64) < most, "{} of {most}", all.len());
         let named = all.iter().filter(|name| name.contains("slot_info")).count() as u64;
-        let budgeted = u64::from(budget.slots + 24 * budget.names_an_hour);
+        let budgeted = u64::from(budget.slots + 24 * budget.names_per_hour);
         assert!(10 * named > 9 * budgeted, "the budget of at least one identity is spent: {named} of {budgeted}");
         println!("{} series in a day, {most} at most, {named} of them names", all.len());
     }
@@ -87,7 +87,7 @@ fn a_day_of_new_offenders_at_each_scrape_stays_within_the_bound() {
 fn busy_ordinary_senders_leave_a_name_for_the_flooder() {
     let policy = "[[limit]]\nname = \"pace\"\nper = \"sender.org\"\nrate = \"8/hour\"";
     let engine = engine(policy, 4 * MIB);
-    let mut exporter = Exporter::new(Budget { slots: 4, identities: 1, names_an_hour: 0 });
+    let mut exporter = Exporter::new(Budget { slots: 4, identities: 1, names_per_hour: 0 });
     for number in 0..4 {
         let sender = format!("joe@busy{number}.com");
         assert!((0..6).all(|_| check(&engine, &message("192.0.2.1", &sender), 1).allowed()));
@@ -104,7 +104,7 @@ fn busy_ordinary_senders_leave_a_name_for_the_flooder() {
 #[test]
 fn busy_senders_of_known_hosts_do_not_hide_a_flood_of_new_hosts() {
     let engine = engine(POLICY, 4 * MIB);
-    let mut exporter = Exporter::new(Budget { slots: 4, identities: 1, names_an_hour: 60 });
+    let mut exporter = Exporter::new(Budget { slots: 4, identities: 1, names_per_hour: 60 });
     for host in 0..4 * 3 {
         check(&engine, &message("192.0.2.1", &format!("a@h{}.busy{}.com", host / 4, host % 4)), MINUTE_US);
     }

@@ -81,5 +81,5 @@ macro_rules! named {
 
 named!(words: algorithm file identity name rate text when_full window);
 named!(truth -> bool: hold openmetrics sample unverified);
-named!(small -> u32: identities names_an_hour slots);
+named!(small -> u32: identities names_per_hour slots);
 named!(chance -> f64: delta epsilon);

@@ -80,15 +80,15 @@ pub(crate) fn snapshot<'py>(py: Python<'py>, metrics: &Metrics) -> PyResult<Boun
 }
 
 /// The numbers of an exporter, from the arguments of Python.
-pub(crate) fn budget(slots: u32, identities: u32, names_an_hour: u32) -> PyResult<Budget> {
+pub(crate) fn budget(slots: u32, identities: u32, names_per_hour: u32) -> PyResult<Budget> {
     for (name, value, least, most) in
-        [("slots", slots, 1, 64), ("identities", identities, 1, 64), ("names_an_hour", names_an_hour, 0, 3600)]
+        [("slots", slots, 1, 64), ("identities", identities, 1, 64), ("names_per_hour", names_per_hour, 0, 3600)]
     {
         if !(least..=most).contains(&value) {
             return Err(wrong_value(name, &value.to_string(), &format!("a whole number from {least} to {most}")));
         }
     }
-    Ok(Budget { slots, identities, names_an_hour })
+    Ok(Budget { slots, identities, names_per_hour })
 }
 
 /// A family that the caller adds: its name, type and help, and its samples with their labels.
@@ -117,13 +117,13 @@ pub(crate) struct MetricsExporter {
 #[pymethods]
 impl MetricsExporter {
     #[new]
-    #[pyo3(signature = (guards, *, slots=16, identities=8, names_an_hour=30))]
+    #[pyo3(signature = (guards, *, slots=16, identities=8, names_per_hour=30))]
     fn new(
         guards: &Bound<'_, PyDict>, #[pyo3(from_py_with = argument::slots)] slots: u32,
         #[pyo3(from_py_with = argument::identities)] identities: u32,
-        #[pyo3(from_py_with = argument::names_an_hour)] names_an_hour: u32,
+        #[pyo3(from_py_with = argument::names_per_hour)] names_per_hour: u32,
     ) -> PyResult<Self> {
-        let budget = budget(slots, identities, names_an_hour)?;
+        let budget = budget(slots, identities, names_per_hour)?;
         let guard = |(name, guard): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
             Ok((name.extract::<String>()?, guard.cast::<Throttle>()?.clone().unbind()))
         };

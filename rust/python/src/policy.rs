@@ -163,13 +163,13 @@ impl Policy {
     }
 
     #[doc = doc!("Policy.series_bound")]
-    #[pyo3(signature = (*, slots=16, identities=8, names_an_hour=30))]
+    #[pyo3(signature = (*, slots=16, identities=8, names_per_hour=30))]
     fn series_bound(
         &self, #[pyo3(from_py_with = argument::slots)] slots: u32,
         #[pyo3(from_py_with = argument::identities)] identities: u32,
-        #[pyo3(from_py_with = argument::names_an_hour)] names_an_hour: u32,
+        #[pyo3(from_py_with = argument::names_per_hour)] names_per_hour: u32,
     ) -> PyResult<(u64, u64)> {
-        let bound = SeriesBound::of_policy(&self.core, budget(slots, identities, names_an_hour)?);
+        let bound = SeriesBound::of_policy(&self.core, budget(slots, identities, names_per_hour)?);
         Ok((bound.now, bound.a_day))
     }
 

@@ -43,15 +43,17 @@ def unit(
         ValueError: the control socket lies where the service cannot write.
     """
     text = files(__name__).joinpath(f"throttle.{name}").read_text(encoding="utf-8")
+    if name == "socket":
+        return text
     installed = Path(sys.executable).with_name("throttle")
     if "--metrics" in options:
         text = _with_loopback(text)
     if "--control" in options:
         text = _with_control(text, options)
-    most = memory_bytes + OTHER_MEMORY_BYTES
-    text = re.sub(r"^MemoryMax=.*", f"MemoryMax={max(most, LEAST_MEMORY_BYTES) >> 20}M", text, flags=re.MULTILINE)
+    most = max(memory_bytes + OTHER_MEMORY_BYTES, LEAST_MEMORY_BYTES)
+    text = _replaced(text, "MemoryMax=.*", f"MemoryMax={most >> 20}M")
     command = " ".join(map(_word, [str(installed) if installed.exists() else COMMAND, "serve", *options]))
-    return re.sub(r"^ExecStart=.*", lambda _: f"ExecStart={command}", text, flags=re.MULTILINE)
+    return _replaced(text, "ExecStart=.*", f"ExecStart={command}")
 
 
 def milter_unit(address: ListenAddress, options: Sequence[str], memory_bytes: int = 0, permits: int = 0) -> str:
@@ -62,8 +64,9 @@ def milter_unit(address: ListenAddress, options: Sequence[str], memory_bytes: in
     Raises:
         ValueError: its socket file lies where the service cannot write.
     """
-    text = _OF_THE_SOCKET.sub("", unit("service", options, memory_bytes)).replace("asked by Postfix", "as a milter")
-    text = text.replace("LimitNOFILE=8192\n", f"LimitNOFILE={max(permits + OTHER_FILES, 8192)}\n")
+    text = _OF_THE_SOCKET.sub("", unit("service", options, memory_bytes))
+    text = _replaced(text, "asked by Postfix", "as a milter")
+    text = _replaced(text, "LimitNOFILE=.*", f"LimitNOFILE={max(permits + OTHER_FILES, LEAST_FILES)}")
     if not address.path:
         return _with_loopback(text)
     if Path(address.path).parent != Path(DIRECTORY):
@@ -81,21 +84,27 @@ def _with_control(text: str, options: Sequence[str]) -> str:
         return text
     # The service may give its socket to no other group than its own, and in its user namespace sees no other.
     group = options[options.index("--control-group") + 1]
-    return text.replace("DynamicUser=yes\n", f"DynamicUser=yes\nGroup={_word(group)}\n")
+    return _replaced(text, "DynamicUser=yes", f"DynamicUser=yes\nGroup={_word(group)}")
 
 
 def _with_directory(text: str) -> str:
     if "RuntimeDirectory=" in text:
         return text
-    return text.replace("DynamicUser=yes\n", "DynamicUser=yes\nRuntimeDirectory=throttle\n")
+    return _replaced(text, "DynamicUser=yes", "DynamicUser=yes\nRuntimeDirectory=throttle")
 
 
 def _with_loopback(text: str) -> str:
     """The unit of a service that also listens on an address of this machine."""
-    text = re.sub(r"^PrivateNetwork=yes\n", "IPAddressAllow=localhost\n", text, flags=re.MULTILINE)
-    return re.sub(
-        r"^RestrictAddressFamilies=.*", "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6", text, flags=re.MULTILINE
-    )
+    text = text.replace("PrivateNetwork=yes\n", "IPAddressAllow=localhost\n")  # not again, where metrics did it
+    return _replaced(text, "RestrictAddressFamilies=.*", "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6")
+
+
+def _replaced(text: str, pattern: str, by: str) -> str:
+    """The text of a unit file with something else in one place, which it must have."""
+    text, count = re.subn(pattern, lambda _: by, text, count=1)
+    if count != 1:
+        raise AssertionError(f"{pattern}: not in the unit file")
+    return text
 
 
 def _word(text: str) -> str:

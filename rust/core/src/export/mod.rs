@@ -117,7 +117,7 @@ impl Bound {
             + single;
         let values = identities * slots + fan_outs * slots;
         let names = identities * slots;
-        let names_a_day = identities * (slots + HOURS_A_DAY * u64::from(budget.names_an_hour));
+        let names_a_day = identities * (slots + HOURS_A_DAY * u64::from(budget.names_per_hour));
         Self { now: fixed + values + names, a_day: fixed + values + names_a_day }
     }
 }

@@ -50,12 +50,12 @@ pub struct Budget {
     /// The most identities that have slots.
     pub identities: u32,
     /// New names of each identity in an hour.
-    pub names_an_hour: u32,
+    pub names_per_hour: u32,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { slots: 16, identities: 8, names_an_hour: 30 }
+        Self { slots: 16, identities: 8, names_per_hour: 30 }
     }
 }
 
@@ -132,7 +132,7 @@ impl Slots {
 
     fn fill_tokens(&mut self, now_us: i64) {
         let passed_us = now_us.saturating_sub(self.filled_us).max(0) as f64;
-        let more = f64::from(self.budget.names_an_hour) * passed_us / HOUR_US;
+        let more = f64::from(self.budget.names_per_hour) * passed_us / HOUR_US;
         self.tokens = (self.tokens + more).min(f64::from(self.budget.slots));
         self.filled_us = now_us;
     }
