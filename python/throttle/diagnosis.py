@@ -160,7 +160,10 @@ def _action(finding: Finding, diagnosis: Diagnosis) -> Action:
         return _no_action(finding, "it is let through, as a newsletter is")
     others = [target for target in finding["also"] if target["ordinary_share"] <= MOST_ORDINARY]
     actions = [_action_on(target, finding, diagnosis) for target in (finding, *others)]
-    by_block = next((action for action in actions if action["command"] is not None), None)
+    # A block of another value may cost no more ordinary mail than one of the value that was found.
+    most = finding["ordinary_matching"]
+    blocks = (action for action in actions if action["command"] is not None and action["would_refuse"] <= most)
+    by_block = next(blocks, None)
     by_limit = next((action for action in actions if action["toml"] is not None), None)
     return by_block or by_limit or actions[0]
 
@@ -210,7 +213,10 @@ def _action_on(target: Target, finding: Finding, diagnosis: Diagnosis) -> Action
     if has_many_owners and not is_claimed and target["proven_matching"] > 0:
         return _no_action(target, "other proven mail has it, too, and a limit would refuse that mail")
     spares_proven = is_victim or (is_claimed and (is_written or identity.startswith(("sender.", *SHARED))))
-    if target["can_block"] and matching <= MOST_BLOCKED * sampled and not spares_proven:
+    # So may a smaller network or a client have other users, whose proven mail the sample shows: a limit holds less.
+    has_other_users = identity.startswith("client.") and target["proven_matching"] > 0
+    may_block = target["can_block"] and not (spares_proven or has_other_users)
+    if may_block and matching <= MOST_BLOCKED * sampled:
         # An argument that begins with a hyphen would be an option.
         shown = f"-- {shlex.quote(value)}" if value.startswith("-") else shlex.quote(value)
         command = f"throttle ctl block --for {shlex.quote(BLOCK_FOR)} {identity} {shown}"

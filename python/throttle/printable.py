@@ -7,16 +7,29 @@ Report 36, section 3). Every text of this package that is printed for people pas
 
 from __future__ import annotations
 
+import re
+
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""What `str.isprintable` passes though it shows nothing: the code points of Default_Ignorable_Code_Point (Unicode
+Standard Annex 44) that it does not know, and the empty Braille pattern.
+"""
+
 
 def printable(text: str) -> str:
     r"""Returns `text` with an escape such as ``\x1b`` or ``\u202e`` in place of each character that is not printable.
 
-    These are the characters of the Unicode categories Cc, Cf, Cn, Co, Cs, Zl, Zp and Zs, except the space; see
-    `str.isprintable`.
+    These are the characters of the Unicode categories Cc, Cf, Cn, Co, Cs, Zl, Zp and Zs, except the space (see
+    `str.isprintable`), and letters and marks that show nothing, such as the Hangul filler.
     """
-    if text.isprintable():
+    if text.isprintable() and not _INVISIBLE.search(text):
         return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    return "".join(char if _is_seen(char) else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def _is_seen(char: str) -> bool:
+    return char.isprintable() and not _INVISIBLE.match(char)
 
 
 def quoted(text: str) -> str:

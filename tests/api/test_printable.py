@@ -25,6 +25,8 @@ HOSTILE = "a\x1b[2J\x1b]0;title\x07\r\n\u202e\u2066\u200b\u2028\x9b\U000e0041"
         ("\u2028\u2029", "\\u2028\\u2029"),
         ("\ud800\udcff", "\\ud800\\udcff"),
         ("\U000e0041", "\\U000e0041"),
+        ("bill\ufe0fing", "bill\\ufe0fing"),
+        ("no\u3164is\u115f\u1160\u2800\u034f\U000e0101", "no\\u3164is\\u115f\\u1160\\u2800\\u034f\\U000e0101"),
     ],
 )
 def test_what_a_terminal_would_obey_is_shown_as_an_escape(text: str, shown: str) -> None:

@@ -345,6 +345,8 @@ HOSTILE = [
     b'{"verb": "explain", "rcpt_to": {"a": 1}}\n',
     b'{"verb": "explain", "size": 1e400}\n',
     b'{"verb": "block", "identity": "sender.org", "value": "\\ud800"}\n',
+    b'{"verb": "top", "identity": "\\ud800"}\n',
+    b'{"verb": "block", "identity": "sender.org", "value": "' + b"a" * 60_000 + b'"}\n',
     b'{"verb": "notices", "after": 1' + b"0" * 5000 + b"}\n",
     b"[" * 60_000 + b"\n",
     b'{"verb": "status", "a": ' + b"[" * 30_000 + b"\n",
@@ -360,6 +362,7 @@ def test_a_line_that_is_no_request_gets_an_error(running: Running, line: bytes) 
         assert told["ok"] is False
         assert "a fault of throttle" not in told["error"]
         assert "codec" not in told["error"]
+        assert len(told["error"]) <= serve_control.MOST_OF_ERROR
         client.sendall(b'{"verb": "status"}\n')
         assert answer(client)["ok"], "the connection goes on"
 

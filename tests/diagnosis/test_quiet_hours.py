@@ -6,15 +6,21 @@ sends all it has at once, and many newsletters in the same minutes.
 
 from __future__ import annotations
 
+import heapq
 import random
+from operator import itemgetter
+from typing import TYPE_CHECKING
 
 import pytest
 
 from mail.kinds import MINUTE_US
 from mail.mix import START_US, ordinary_mail
 from surges import OPEN
-from throttle import Policy, Throttle
+from throttle import Envelope, Policy, Throttle
 from throttle.diagnosis import report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 SOAK = [pytest.param(10_000, 20, 5, None, id=f"20 hours, {n}", marks=pytest.mark.soak) for n in range(5)]
 
@@ -49,6 +55,59 @@ def test_nothing_is_wrong_in_quiet_hours(
         guard.check(message.envelope(), now=message.at_us / 1e6)
     assert times >= hours * 60 // every - 1
     assert wrong == [], f"mail {mail}"
+
+
+def states(messages: Iterable[tuple[int, Envelope]], asked_at: Iterable[int]) -> list[str]:
+    """The states at these times, µs."""
+    guard = Throttle("inbound", sample=True, seed=bytes(16))
+    told: list[str] = []
+    times = iter(asked_at)
+    asked = next(times)
+    for at_us, envelope in messages:
+        while at_us >= asked:
+            told.append(guard.diagnose(now=asked / 1e6)["state"])
+            asked = next(times)
+        guard.check(envelope, now=at_us / 1e6)
+    return told
+
+
+def test_minutes_with_next_to_no_mail_make_no_other_minute_loud() -> None:
+    """Mail was interrupted for 16 minutes, but for some. That much is a surge for some askings; not all of them."""
+    rng = random.Random("trickle")
+    few = range(45, 61)
+    mail = (
+        (message.at_us, message.envelope())
+        for message in ordinary_mail("6", 10_000, 2)
+        if (message.at_us - START_US) // MINUTE_US not in few or rng.random() < 0.01
+    )
+    told = states(mail, (START_US + minute * MINUTE_US for minute in range(66, 1000, 5)))
+    assert len(told) > 9
+    assert sum(state == "scattered" for state in told) <= 3
+
+
+@pytest.mark.parametrize("count", [90, 95, 99, 105])
+def test_a_cron_job_of_about_a_hundred_messages_is_mass_mail(count: int) -> None:
+    """The surge has a hundred messages, with ordinary ones, and the value that nearly all of it shares has fewer."""
+    job = [
+        (
+            START_US + minute * MINUTE_US + 500_000 * n,
+            Envelope(
+                client_ip="192.0.2.77",
+                mail_from="cron@app.firm.com",
+                header_from="cron@app.firm.com",
+                rcpt_to=f"u{n}@box.com",
+                spf="pass",
+                dkim="firm.com",
+            ),
+        )
+        for minute in range(0, 660, 15)
+        for n in range(count)
+    ]
+    mail = ((message.at_us, message.envelope()) for message in ordinary_mail("cron", 1_000, 11))
+    asked_at = (START_US + minute * MINUTE_US + 90_000_000 for minute in range(75, 10_000, 15))
+    told = states(heapq.merge(mail, job, key=itemgetter(0)), asked_at)
+    assert len(told) > 30
+    assert set(told) <= {"quiet", "mass-mail"}
 
 
 @pytest.mark.parametrize("minutes", [12, 20, 45])

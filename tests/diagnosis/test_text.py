@@ -322,6 +322,50 @@ def test_a_provider_and_its_networks_are_not_blocked_for_one_proven_customer(
     assert f"No command acts on {identity} {value}: other proven mail has it, too" in text(told)
 
 
+def test_a_network_with_other_proven_users_gets_a_limit_and_no_block(ordinary: list[tuple[int, Envelope]]) -> None:
+    """A customer of a provider floods; others in its network send one message in two minutes."""
+
+    def customer(rng: random.Random, n: int) -> EnvelopeFields:
+        return invented(rng, client_ip=f"40.107.1.{rng.randrange(1, 255)}", spf="pass", reply_to=None)
+
+    rng = random.Random("network")
+    others = [(END_US - n * 120_000_000, Envelope(**customer(rng, n))) for n in range(36, 3, -1)]
+    guard = Throttle(OPEN, sample=True, seed=b"sixteen octets!!")
+    for at_us, envelope in heapq.merge(
+        ordinary, others, flood(Surge("", customer, "surge", ()), 4, 2), key=itemgetter(0)
+    ):
+        guard.check(envelope, now=at_us / 1e6)
+    told = described(guard.diagnose(now=NOW), guard.notices(now=NOW), guard.policy)
+    (found,) = told["findings"]
+    assert (found["finding"]["identity"], found["finding"]["value"]) == ("client.net/24/48", "40.107.1.0/24")
+    assert found["action"]["command"] is None
+    assert "/minute" in (found["action"]["toml"] or "")
+
+
+@pytest.mark.parametrize("minutes", [2, 4, 6, 10, 14, 25])
+def test_a_proven_flood_gets_the_same_command_as_it_goes_on(minutes: int, ordinary: list[tuple[int, Envelope]]) -> None:
+    """A tenant floods with new hosts and one Reply-To, and other tenants send a message now and then. The flood's own
+    messages of the minutes before are no other proven mail, and no organisation is blocked instead.
+    """
+
+    def of_tenant(rng: random.Random, n: int) -> EnvelopeFields:
+        return invented(rng, mail_from=f"case@{word(rng)}.my.salesforce.com", spf="pass", reply_to="case@desk.com")
+
+    rng = random.Random("tenants")
+    tenants = [
+        (END_US - n * 60_000_000, Envelope(**invented(rng, mail_from=f"a@t{n % 9}.my.salesforce.com", spf="pass")))
+        for n in range(70, 3, -1)
+    ]
+    guard = Throttle(OPEN, sample=True, seed=b"sixteen octets!!")
+    attack = flood(Surge("", of_tenant, "surge", ()), minutes, 6)
+    for at_us, envelope in heapq.merge(ordinary, tenants, attack, key=itemgetter(0)):
+        guard.check(envelope, now=at_us / 1e6)
+    told = described(guard.diagnose(now=NOW), guard.notices(now=NOW), guard.policy)
+    (found,) = told["findings"]
+    assert (found["finding"]["identity"], found["finding"]["value"]) == ("reply_to.address", "case@desk.com")
+    assert found["action"]["command"] == "throttle ctl block --for '1 hour' reply_to.address case@desk.com"
+
+
 def test_a_limit_that_would_not_hold_a_long_flood_is_not_suggested(flooded: Callable[..., Throttle]) -> None:
     """After fifty-five minutes, some of the ordinary minutes are the flood's own."""
     guard = flooded(flood(SURGES[4], 55, 2))

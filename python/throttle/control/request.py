@@ -36,13 +36,13 @@ class Request:
         value = self.optional_text(name)
         if value is None:
             raise RequestError(f"{name}: found nothing; allowed: text")
-        if not _is_unicode(value):
-            raise RequestError(f"{name}: found {shown(value)}; allowed: Unicode text")
         return value
 
-    def optional_text(self, name: str) -> str | None:
-        """Takes a field that may be text."""
+    def optional_text(self, name: str, *, is_raw: bool = False) -> str | None:
+        """Takes a field that may be text. Half a surrogate pair stands for a byte of raw text, and is no character."""
         value = self.fields.pop(name, None)
+        if isinstance(value, str) and not (is_raw or _is_unicode(value)):
+            raise RequestError(f"{name}: found {shown(value)}; allowed: Unicode text")
         if value is not None and not isinstance(value, str):
             raise RequestError(f"{name}: found {shown(value)}; allowed: text")
         return value

@@ -187,7 +187,7 @@ def _envelope_field(request: Request, name: str) -> str | list[str] | int | None
         return request.number(name, 0, 1 << 50) if name in request.fields else None
     value = request.fields.get(name)
     if not isinstance(value, list):
-        return request.optional_text(name)
+        return request.optional_text(name, is_raw=True)
     if not all(isinstance(one, str) for one in value):
         raise RequestError(f"{name}: found {shown(value)}; allowed: text, or a list of texts")
     del request.fields[name]

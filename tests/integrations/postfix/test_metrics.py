@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -119,6 +120,16 @@ def test_a_probe_of_life_gets_its_answer_beside_scrapers_in_a_loop(service: Serv
             ended.set()
     assert answers == [200] * 10
     assert all(scraper.result() for scraper in running)
+
+
+def test_a_probe_of_life_gets_its_answer_behind_a_thousand_clients_that_have_gone(service: ServeProcess) -> None:
+    """They wait in the kernel's queue, each with a scrape. It took 22 s when each had its turn."""
+    for _ in range(1000):
+        with socket.create_connection(("127.0.0.1", port(service)), timeout=20) as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+    began = time.monotonic()
+    assert get(service, "/healthz")[0] == 200
+    assert time.monotonic() - began < 10
 
 
 def test_a_reload_that_fails_shows(tmp_path: Path) -> None:

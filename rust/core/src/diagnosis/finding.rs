@@ -36,7 +36,8 @@ pub struct Target {
     pub ordinary_share: f64,
     /// How many ordinary messages of the sample a block of it would have refused.
     pub ordinary_matching: u32,
-    /// How many of those of the whole hour before, the louder minutes included, come from proven senders.
+    /// How many of those of the whole hour before, the louder minutes included, come from proven senders. The minutes
+    /// of the flood itself are left out.
     pub proven_matching: u32,
     /// The most messages with it that an ordinary minute had, as an estimate.
     pub busiest_ordinary_minute: f64,

@@ -19,11 +19,12 @@ const BEFORE_MINUTES: u64 = 60;
 /// Fewer minutes before tell nothing.
 pub(super) const LEAST_BEFORE: usize = 10;
 
-/// A minute with more than so many times the mail of the minute that ends the quietest quarter, and [`FEW`] messages
-/// more, is not ordinary. Ordinary mail grows within an hour, and is uneven where there is little of it.
+/// A minute with more than so many times the mail of the minute that ends the quietest quarter is not ordinary.
+/// Ordinary mail grows within an hour.
 const LOUD: u64 = 2;
 
-/// See [`LOUD`].
+/// So few messages in the minute that ends the quietest quarter tell nothing: mail was interrupted, or there is little
+/// of it.
 const FEW: u64 = 30;
 
 /// So many minutes without mail are a gap. A small server has some at night.
@@ -60,7 +61,8 @@ impl<'s> Minutes<'s> {
             before = without_gaps;
         }
         before.sort_by_key(|&minute| seen(minute));
-        let most = before.get(before.len() / 4).map_or(0, |&minute| LOUD * seen(minute) + FEW);
+        let of_quarter = before.get(before.len() / 4).map_or(0, |&minute| seen(minute));
+        let most = if of_quarter > FEW { LOUD * of_quarter } else { u64::MAX };
         let ordinary_minutes = before[..before.len().div_ceil(2)].partition_point(|&minute| seen(minute) <= most);
         let [ordinary, louder] = [&before[..ordinary_minutes], &before[ordinary_minutes..]]
             .map(|minutes| minutes.iter().filter_map(|&minute| pane(minute)).collect());

@@ -29,6 +29,7 @@
 //!
 //! **Cost.** 6,240 messages at most; each round walks over them a few times.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::finding::{Diagnosis, Finding, Row, State, Target};
@@ -227,8 +228,9 @@ impl Analysis<'_> {
     fn candidate(&self, volumes: &Volumes, value: u32, excess: f64) -> Option<Candidate> {
         let (volume, place) = (&volumes.values[value as usize], self.corpus.values[value as usize].0);
         let own = volume.excess();
-        let is_certain =
-            own >= CERTAIN * volume.deviation() && own >= LEAST_MESSAGES && volume.recent.kept >= LEAST_KEPT;
+        // Of a surge that is hardly large enough, the value that nearly all of it shares may have less than a hundred.
+        let is_large = own >= LEAST_MESSAGES || excess >= LEAST_MESSAGES && own >= ALL_EXPLAIN * excess;
+        let is_certain = own >= CERTAIN * volume.deviation() && is_large && volume.recent.kept >= LEAST_KEPT;
         if !is_certain {
             return None;
         }
@@ -325,7 +327,8 @@ impl Analysis<'_> {
         if shows_header && !is_one_sender {
             return None;
         }
-        self.candidate(volumes, most[0], volumes.stages[Stage::Connect as usize].excess())
+        let surge = volumes.stages[Stage::Connect as usize].excess().max(volume.excess());
+        self.candidate(volumes, most[0], surge)
     }
 
     /// Describes a candidate of a surge of so many messages.
@@ -374,7 +377,7 @@ impl Analysis<'_> {
     }
 
     /// How many ordinary messages a block of the value covers, of a host also those of names below it; and how many of
-    /// the whole hour before that come from proven senders.
+    /// the whole hour before that come from proven senders. The flood's own messages are not among them.
     fn matching(&self, identity: Identity, text: &str) -> (u32, u32) {
         let covers = |(place, other): &(usize, String)| {
             let of = COMPARED[*place];
@@ -384,9 +387,12 @@ impl Analysis<'_> {
         };
         let covered: Vec<bool> = self.corpus.values.iter().map(covers).collect();
         let is_covered = |message: &&Message| message.values.iter().any(|value| covered[*value as usize]);
-        let before = self.corpus.messages.iter().filter(|message| message.period != Period::Recent);
-        before.filter(is_covered).fold((0, 0), |(ordinary, proven), message| {
-            (ordinary + u32::from(message.period == Period::Ordinary), proven + u32::from(message.is_proven))
+        let before = || self.corpus.messages.iter().filter(|message| message.period != Period::Recent);
+        let flooded_from = flooded_from(before().map(|message| message.minute).max(), before().filter(is_covered));
+        before().filter(is_covered).fold((0, 0), |(ordinary, proven), message| {
+            let is_of_flood = message.minute >= flooded_from;
+            let is_ordinary = message.period == Period::Ordinary;
+            (ordinary + u32::from(is_ordinary), proven + u32::from(message.is_proven && !is_of_flood))
         })
     }
 
@@ -420,6 +426,22 @@ impl Analysis<'_> {
             kept: reached.recent.kept,
         }
     }
+}
+
+/// The first of the minutes, up to the `last` one before the recent ones, that each have more than twice as many of
+/// some messages as any ordinary minute: the recent flood brought them.
+fn flooded_from<'m>(last: Option<u64>, messages: impl Iterator<Item = &'m Message>) -> u64 {
+    let (mut of_minutes, mut ordinary) = (HashMap::<u64, f64>::new(), HashSet::new());
+    for message in messages {
+        *of_minutes.entry(message.minute).or_default() += message.weight;
+        if message.period == Period::Ordinary {
+            ordinary.insert(message.minute);
+        }
+    }
+    let busiest = ordinary.iter().map(|minute| of_minutes[minute]).fold(0.0, f64::max);
+    let next = last.map_or(0, |last| last + 1);
+    let is_loud = |minute: &u64| of_minutes.get(minute).is_some_and(|weight| *weight > 2.0 * busiest);
+    (0..next).rev().take_while(is_loud).last().unwrap_or(next)
 }
 
 /// The limits that refused these messages, with the part of all that each refused, the largest first.
