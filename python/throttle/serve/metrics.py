@@ -70,8 +70,8 @@ class Metrics:
         self.is_ready = False
         self.is_alive = True
         self._exporter = MetricsExporter({source.name: guard for source, guard in guards})
-        self._rendered: dict[bool, tuple[float, bytes]] = {}
-        """The latest texts, by `openmetrics`, and when each was rendered."""
+        self._texts: dict[bool, bytes] = {}
+        """What was rendered since `refresh`, by `openmetrics`."""
 
     def families(self) -> Families:
         """Returns what the service adds to the metrics of its guards."""
@@ -94,25 +94,21 @@ class Metrics:
         """Returns all metrics as text."""
         return self._exporter.render(openmetrics, extra=self.families())
 
-    def _text(self, at: float, *, openmetrics: bool) -> bytes:
-        """The metrics at a time, or those of `RENDER_SECONDS` before."""
-        rendered_at, text = self._rendered.get(openmetrics, (-math.inf, b""))
-        if at - rendered_at >= RENDER_SECONDS:
-            text = self.render(openmetrics=openmetrics)
-            self._rendered[openmetrics] = (at, text)
-        return text
+    def refresh(self) -> None:
+        """Forgets what was rendered: until then `answer` does not render again."""
+        self._texts.clear()
 
-    def answer(self, head: bytes, at: float) -> bytes:
-        """Answers the head of an HTTP request at a time, in seconds of any clock that goes forward."""
-        line, _, fields = head.partition(b"\r\n")
-        method, _, rest = line.partition(b" ")
-        path = rest.partition(b" ")[0].partition(b"?")[0]
+    def answer(self, head: bytes) -> bytes:
+        """Answers the head of an HTTP request."""
+        method, path, fields = _parts(head)
         if method not in {b"GET", b"HEAD"}:
             return _response("405 Method Not Allowed", b"GET or HEAD only\n", TEXT, more="Allow: GET, HEAD\r\n")
         status, body, kind = "200 OK", b"ok\n", TEXT
         if path == b"/metrics":
             openmetrics = _accepts_openmetrics(fields)
-            body = self._text(at, openmetrics=openmetrics)
+            if openmetrics not in self._texts:
+                self._texts[openmetrics] = self.render(openmetrics=openmetrics)
+            body = self._texts[openmetrics]
             kind = f"{OPENMETRICS}; version=1.0.0; charset=utf-8" if openmetrics else TEXT
         elif path == b"/readyz" and not self.is_ready:
             status, body = "503 Service Unavailable", b"not listening\n"
@@ -121,6 +117,13 @@ class Metrics:
         elif path not in {b"/healthz", b"/readyz"}:
             status, body = "404 Not Found", b"/metrics, /healthz or /readyz\n"
         return _response(status, body, kind, is_head=method == b"HEAD")
+
+
+def _parts(head: bytes) -> tuple[bytes, bytes, bytes]:
+    """The method, the path and the fields of a request."""
+    line, _, fields = head.partition(b"\r\n")
+    method, _, rest = line.partition(b" ")
+    return method, rest.partition(b" ")[0].partition(b"?")[0], fields
 
 
 def _accepts_openmetrics(fields: bytes) -> bool:
@@ -166,6 +169,7 @@ class MetricsServer:
         self._address.remove()
 
     async def _start(self) -> None:
+        self._turn, self._refreshed_at = asyncio.Lock(), -math.inf
         self._accepting = [asyncio.create_task(self._accept(listener)) for listener in self._sockets]
 
     async def _accept(self, listener: socket.socket) -> None:
@@ -200,7 +204,9 @@ class MetricsServer:
                 head = await reader.readuntil(b"\r\n\r\n")
                 if (client := asyncio.current_task()) is not None:
                     self._clients[client] = math.inf
-                writer.write(self._metrics.answer(head, asyncio.get_running_loop().time()))
+                if _parts(head)[1] == b"/metrics":
+                    await self._refresh(asyncio.get_running_loop().time())
+                writer.write(self._metrics.answer(head))
                 await writer.drain()
                 writer.close()
                 await writer.wait_closed()
@@ -214,6 +220,15 @@ class MetricsServer:
             else:
                 with contextlib.suppress(OSError):
                     writer.transport.abort()
+
+    async def _refresh(self, asked_at: float) -> None:
+        """Waits until the metrics are from after this time, and from `RENDER_SECONDS` after the last ones."""
+        loop = asyncio.get_running_loop()
+        async with self._turn:
+            if self._refreshed_at < asked_at:
+                await asyncio.sleep(max(self._refreshed_at + RENDER_SECONDS - loop.time(), 0))
+                self._refreshed_at = loop.time()
+                self._metrics.refresh()
 
 
 def counter(name: str, text: str, value: float) -> Family:
