@@ -50,9 +50,10 @@ request in a thousand took more than 0.31 ms with 50 ms, 0.24 with 100, and 0.21
 """
 
 ACCEPTED_AT_ONCE = 8
-ACCEPT_SECONDS = 0.01
+ACCEPT_SECONDS = 0.05
 """How many connections are accepted without a pause, and the pause: the kernel hands them over in the order of their
-coming, so somebody who connects in a loop makes others wait, but keeps nobody out.
+coming, so somebody who connects in a loop makes others wait. Of ten minutes beside hostile clients each, one policy
+request in a thousand took 1.58 times as long with a pause of 10 ms, and 0.92 times with 50. Runs differ by a third.
 """
 
 MOST_SHOWN = 256
