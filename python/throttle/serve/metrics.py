@@ -5,9 +5,9 @@ It is no web server: it reads one request, answers it and closes. It runs in a t
 Postfix's delegation.
 Invariants: the number of series is known before start. At most `MOST_CLIENTS` clients are served at once. One more
 takes the place of the oldest that has asked nothing for `SILENT_SECONDS`, and waits in the kernel's queue until there
-is a place. The metrics are rendered once in `RENDER_SECONDS`, whoever scrapes, and connections are accepted at a steady
-pace: so a health probe waits behind clients that connect in a loop for two or three seconds, and gets its answer. Each
-is served for at most `MOST_SECONDS`, and of a request at most `MOST_HEAD_BYTES` are read.
+is a place. However many scrape, the metrics are rendered at most once in `RENDER_SECONDS`. Connections are accepted at
+a steady pace, so a health probe gets its answer while others connect in a loop: it waits for those that came before it.
+Each client is served for at most `MOST_SECONDS`, and at most `MOST_HEAD_BYTES` of its request are read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 //! Which minutes are compared: the last ones, with the quieter half of the hour before.
 //!
-//! A flood that lasts longer than half an hour is in that half, too: its minutes are far louder than the quietest ones,
-//! and no part of it. So a flood is told from ordinary mail until it has filled three quarters of the hour.
+//! A flood that lasts longer than half an hour is in that half, too. Its minutes are much louder than the quietest ones
+//! and are left out. So a flood is found as long as a quarter of the hour is free of it.
 //!
 //! A gap without mail, as of a machine that stood still, is no part of that hour, where enough of it is left: else the
 //! empty minutes are the quieter half, and ordinary mail is a surge until they are over.
