@@ -21,7 +21,7 @@ pub(super) const LEAST_BEFORE: usize = 10;
 
 /// A minute with more than so many times the mail of the minute that ends the quietest quarter is not ordinary.
 /// Ordinary mail grows within an hour.
-const LOUD: u64 = 2;
+pub(super) const LOUD: u64 = 2;
 
 /// So few messages in the minute that ends the quietest quarter tell nothing: mail was interrupted, or there is little
 /// of it.

@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use super::finding::{Diagnosis, Finding, Row, State, Target};
 use super::identities::COMPARED;
-use super::minutes::{LEAST_BEFORE, Minutes};
+use super::minutes::{LEAST_BEFORE, LOUD, Minutes};
 use super::samples::{Snapshot, is_shortened};
 use super::volumes::{Corpus, Message, Period, Volume, Volumes, ratio};
 use crate::identity::{Identity, SuffixList};
@@ -428,8 +428,8 @@ impl Analysis<'_> {
     }
 }
 
-/// The first of the minutes, up to the `last` one before the recent ones, that each have more than twice as many of
-/// some messages as any ordinary minute: the recent flood brought them.
+/// The first minute of the recent flood. From it to the `last` minute before the recent ones, each has more than [`LOUD`]
+/// times as many of these messages as any ordinary minute.
 fn flooded_from<'m>(last: Option<u64>, messages: impl Iterator<Item = &'m Message>) -> u64 {
     let (mut of_minutes, mut ordinary) = (HashMap::<u64, f64>::new(), HashSet::new());
     for message in messages {
@@ -440,7 +440,7 @@ fn flooded_from<'m>(last: Option<u64>, messages: impl Iterator<Item = &'m Messag
     }
     let busiest = ordinary.iter().map(|minute| of_minutes[minute]).fold(0.0, f64::max);
     let next = last.map_or(0, |last| last + 1);
-    let is_loud = |minute: &u64| of_minutes.get(minute).is_some_and(|weight| *weight > 2.0 * busiest);
+    let is_loud = |minute: &u64| of_minutes.get(minute).is_some_and(|weight| *weight > LOUD as f64 * busiest);
     (0..next).rev().take_while(is_loud).last().unwrap_or(next)
 }
 
