@@ -428,8 +428,8 @@ impl Analysis<'_> {
     }
 }
 
-/// The first minute of the recent flood. From it to the `last` minute before the recent ones, each has more than [`LOUD`]
-/// times as many of these messages as any ordinary minute.
+/// The first minute of the recent flood. From it to the `last` minute before the recent ones, each has more than
+/// [`LOUD`] times as many of these messages as any ordinary minute.
 fn flooded_from<'m>(last: Option<u64>, messages: impl Iterator<Item = &'m Message>) -> u64 {
     let (mut of_minutes, mut ordinary) = (HashMap::<u64, f64>::new(), HashSet::new());
     for message in messages {
