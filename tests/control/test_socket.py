@@ -27,6 +27,7 @@ from throttle.serve.address import AddressError
 from throttle.serve.control import MOST_CLIENTS, ControlServer
 from throttle.serve.guards import Guards, PolicySource
 from throttle.serve.log import Log
+from throttle.serve.side import NICE, SideLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -417,3 +418,13 @@ def test_a_fault_of_ours_is_logged_and_the_service_goes_on(running: Running, mon
             client.ask("status")
         assert client.ask("list")
     assert "control fault: RuntimeError: secret \\x1b[31m" in running.log()
+
+
+def test_mail_goes_first_where_a_processor_is_busy() -> None:
+    async def of_its_thread() -> int:
+        return os.getpriority(os.PRIO_PROCESS, 0)
+
+    of_mail = os.getpriority(os.PRIO_PROCESS, 0)
+    with closing(SideLoop("control")) as side:
+        assert side.run(of_its_thread()) == min(of_mail + NICE, 19)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == of_mail
