@@ -43,17 +43,15 @@ WRITE_SECONDS = 5.0
 """A client that does not read its answer for so long is dropped."""
 
 REST_SECONDS = 0.1
-"""The pause after each answer, for all clients together.
-
-Measured in alternating periods, with three clients that ask for the longest answers as fast as they can: one policy
-request in a thousand took more than 0.31 ms with 50 ms, 0.24 with 100, and 0.21 without such clients.
+"""The pause after each answer, for all clients together: they get ten a second.
 """
 
 ACCEPTED_AT_ONCE = 8
 ACCEPT_SECONDS = 0.05
 """How many connections are accepted without a pause, and the pause: the kernel hands them over in the order of their
-coming, so somebody who connects in a loop makes others wait. Of ten minutes beside hostile clients each, one policy
-request in a thousand took 1.58 times as long with a pause of 10 ms, and 0.92 times with 50. Runs differ by a third.
+coming, so somebody who connects in a loop makes others wait. In ten minutes beside hostile clients, the slowest policy
+requests of a thousand took 0.98 times as long as without them, and 1.13 times with a pause of 10 ms; the service spent
+2.5 % of a processor, and 6.1.
 """
 
 MOST_SHOWN = 256

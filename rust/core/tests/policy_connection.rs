@@ -10,8 +10,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use throttle_core::delegation::{
-    IDLE_SECONDS, MOST_REQUEST_BYTES, PolicyConnection, Request, SmtpConnections, Taken, UNFINISHED_SECONDS, Wait,
-    Wrong,
+    CROWDED_SECONDS, IDLE_SECONDS, MOST_REQUEST_BYTES, PolicyConnection, Request, SmtpConnections, Taken,
+    UNFINISHED_SECONDS, Wait, Wrong,
 };
 use throttle_core::region::Now;
 
@@ -119,7 +119,7 @@ fn line_ends_after_a_request_begin_no_other() {
     let mut connection = PolicyConnection::new(0);
     assert_eq!(connection.receive(&[REQUEST, b"\r\n\r\n"].concat(), 0, admit), (1, Ok(())));
     read(&mut connection);
-    assert_eq!(connection.end_if_late(IDLE_SECONDS), Ok(false));
+    assert_eq!(connection.end_if_late(IDLE_SECONDS, false), Ok(false));
     assert_eq!(connection.receive(REQUEST, IDLE_SECONDS, admit), (1, Ok(())));
 }
 
@@ -128,10 +128,10 @@ fn a_request_that_never_ends_ends_it_however_often_a_byte_comes() {
     let mut connection = PolicyConnection::new(0);
     for second in 0..=UNFINISHED_SECONDS {
         assert_eq!(connection.receive(b"a", second, admit), (0, Ok(())));
-        assert_eq!(connection.end_if_late(second), Ok(false));
+        assert_eq!(connection.end_if_late(second, false), Ok(false));
     }
     assert_eq!(
-        connection.end_if_late(UNFINISHED_SECONDS + 1),
+        connection.end_if_late(UNFINISHED_SECONDS + 1, false),
         Err(Wrong::Request("the request did not end within 10 s".into()))
     );
     assert_eq!(connection.wait(), Wait::Close);
@@ -145,20 +145,40 @@ fn the_time_of_a_request_begins_with_it() {
     let stream = [&REQUEST[9..], part].concat();
     assert_eq!(connection.receive(&stream, most, admit), (1, Ok(())));
     read(&mut connection);
-    assert_eq!(connection.end_if_late(most + 1), Ok(false));
+    assert_eq!(connection.end_if_late(most + 1, false), Ok(false));
     assert_eq!(connection.receive(&REQUEST[9..], 2 * most, admit), (1, Ok(())));
     read(&mut connection);
-    assert_eq!(connection.end_if_late(4 * most), Ok(false));
+    assert_eq!(connection.end_if_late(4 * most, false), Ok(false));
 }
 
 #[test]
 fn an_idle_connection_ends_much_later() {
     let mut connection = PolicyConnection::new(5);
-    assert_eq!(connection.end_if_late(5 + IDLE_SECONDS), Ok(false));
+    assert_eq!(connection.end_if_late(5 + IDLE_SECONDS, false), Ok(false));
     assert_eq!(connection.receive(REQUEST, 100, admit), (1, Ok(())));
     read(&mut connection);
-    assert_eq!(connection.end_if_late(100 + IDLE_SECONDS), Ok(false));
-    assert_eq!(connection.end_if_late(101 + IDLE_SECONDS), Ok(true));
+    assert_eq!(connection.end_if_late(100 + IDLE_SECONDS, false), Ok(false));
+    assert_eq!(connection.end_if_late(101 + IDLE_SECONDS, false), Ok(true));
+}
+
+#[test]
+fn nobody_keeps_a_place_that_others_wait_for() {
+    let (most, unfinished) = (CROWDED_SECONDS, "the request did not end within 1 s");
+    let received = |bytes: &[u8]| {
+        let mut connection = PolicyConnection::new(0);
+        assert_eq!(connection.receive(bytes, 0, admit).1, Ok(()));
+        connection
+    };
+    let mut asked = received(REQUEST);
+    read(&mut asked);
+    for mut idle in [received(b""), asked, received(REQUEST)] {
+        assert_eq!(idle.end_if_late(most, true), Ok(false));
+        assert_eq!(idle.end_if_late(most + 1, false), Ok(false));
+        assert_eq!(idle.end_if_late(most + 1, true), Ok(true));
+    }
+    let mut begun = received(&REQUEST[..9]);
+    assert_eq!(begun.end_if_late(most, true), Ok(false));
+    assert_eq!(begun.end_if_late(most + 1, true), Err(Wrong::Request(unfinished.into())));
 }
 
 #[test]
@@ -168,8 +188,8 @@ fn a_client_that_reads_no_answers_is_not_read_and_cut_off() {
     connection.sent(4);
     assert_eq!(connection.wait(), Wait::Write);
     assert_eq!(connection.unsent(), &DUNNO[4..]);
-    assert_eq!(connection.end_if_late(UNFINISHED_SECONDS), Ok(false));
-    assert_eq!(connection.end_if_late(UNFINISHED_SECONDS + 1), Ok(true));
+    assert_eq!(connection.end_if_late(UNFINISHED_SECONDS, false), Ok(false));
+    assert_eq!(connection.end_if_late(UNFINISHED_SECONDS + 1, false), Ok(true));
 }
 
 #[test]
@@ -178,8 +198,8 @@ fn a_client_that_sends_nothing_more_gets_its_answers_and_has_ten_seconds_to_read
     assert_eq!(connection.receive(&[REQUEST, &REQUEST[..9]].concat(), 0, admit), (1, Ok(())));
     connection.end();
     assert_eq!(connection.wait(), Wait::Write);
-    assert_eq!(connection.end_if_late(UNFINISHED_SECONDS), Ok(false));
-    assert_eq!(connection.end_if_late(UNFINISHED_SECONDS + 1), Ok(true));
+    assert_eq!(connection.end_if_late(UNFINISHED_SECONDS, false), Ok(false));
+    assert_eq!(connection.end_if_late(UNFINISHED_SECONDS + 1, false), Ok(true));
     assert_eq!(read(&mut connection), DUNNO);
     assert_eq!(connection.wait(), Wait::Close);
     let mut silent = PolicyConnection::new(0);

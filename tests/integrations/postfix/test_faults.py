@@ -228,6 +228,20 @@ def test_a_place_that_is_free_is_taken_at_once() -> None:
         assert time.monotonic() - begun < 2
 
 
+def test_silent_clients_do_not_keep_places_that_others_wait_for() -> None:
+    with PolicyThread({"": guard()}, most_connections=8) as service, ExitStack() as stack:
+        silent = [stack.enter_context(PolicyClient(service.address)) for _ in range(7)]
+        asked = stack.enter_context(PolicyClient(service.address))
+        assert asked.ask() == DUNNO
+        silent[0].socket.send(b"request=")
+        waiting = stack.enter_context(PolicyClient(service.address))
+        waiting.socket.settimeout(5)
+        assert waiting.ask(instance=instance()) == DUNNO
+        assert service.server.connections == 1
+        silent[0].socket.setblocking(True)
+        assert [one.socket.recv(1) for one in (*silent, asked)] == [b""] * 8
+
+
 def dribble(client: PolicyClient) -> None:
     for _ in range(100):
         client.socket.send(b"x")

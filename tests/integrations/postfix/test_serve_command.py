@@ -48,6 +48,11 @@ def serve(*arguments: str) -> subprocess.CompletedProcess[str]:
         (("--milter", "inet:127.0.0.1:0", "--authserv-fields", "2"), "--authserv-fields: found no --authserv-id"),
         (("--print-unit", "service", "--postfix", "inet:127.0.0.1:0"), "allowed in a unit: systemd"),
         (("--print-unit", "service", "--milter", "unix:/srv/milter"), "allowed in a unit: unix:/run/throttle/NAME"),
+        (
+            ("--print-unit", "service", "--metrics", "unix:/srv/metrics"),
+            "--metrics: found unix:/srv/metrics; allowed in",
+        ),
+        (("--print-unit", "service", "--metrics", "9797"), "--metrics: found '9797'; allowed: HOST:PORT or unix:PATH"),
         (("--print-unit", "socket", "--milter", "unix:/run/throttle/milter"), "found 'socket' with --milter"),
         (("--log", "xml"), "--log: found 'xml'; allowed: text, json"),
         (("--print-unit", "timer"), "--print-unit: found 'timer'; allowed: service, socket"),

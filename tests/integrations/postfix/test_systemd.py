@@ -398,6 +398,26 @@ def test_a_unit_that_shows_metrics_may_listen_on_loopback() -> None:
     assert "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\n" in text
 
 
+def test_a_unit_lets_other_machines_connect_only_to_an_address_of_theirs() -> None:
+    for options in (
+        ("--metrics", "0.0.0.0:9797"),
+        ("--metrics", "[2001:db8::1]:9797"),
+        ("--milter", "inet:192.0.2.1:10045"),
+        ("--milter", "inet:127.0.0.1:10045", "--metrics", "mx.example.org:9797"),
+    ):
+        text = printed(*options)
+        assert "IPAddressAllow=any\n" in text, options
+        assert text.count("IPAddressAllow=") == 1, options
+    for options in (("--metrics", "localhost:9797"), ("--milter", "inet:[::1]:10045", "--metrics", ":9797")):
+        assert "IPAddressAllow=localhost\n" in printed(*options), options
+
+
+def test_a_unit_that_shows_metrics_on_a_socket_file_has_its_directory() -> None:
+    text = printed("--metrics", "unix:/run/throttle/metrics")
+    assert "DynamicUser=yes\nRuntimeDirectory=throttle\n" in text
+    assert "PrivateNetwork=yes\n" in text
+
+
 def test_a_unit_with_control_has_a_directory_and_the_group_that_may_ask() -> None:
     path = "/run/throttle/control/socket"
     text = printed("--control", path, "--control-group", "adm", "--control-group-changes")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from importlib.resources import files
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from throttle.serve.address import AddressError, ListenAddress
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from throttle.serve.address import ListenAddress
 
 NAMES = ("service", "socket")
 COMMAND = "/usr/local/bin/throttle"
@@ -40,14 +41,15 @@ def unit(
     `memory_bytes` are those of the counters: they lie within what the unit lets the process have.
 
     Raises:
-        ValueError: the control socket lies where the service cannot write.
+        ValueError: the address of `--metrics` is none, or the socket of control or of metrics lies where the service
+            cannot write.
     """
     text = files(__name__).joinpath(f"throttle.{name}").read_text(encoding="utf-8")
     if name == "socket":
         return text
     installed = Path(sys.executable).with_name("throttle")
     if "--metrics" in options:
-        text = _with_loopback(text)
+        text = _with_metrics(text, options)
     if "--control" in options:
         text = _with_control(text, options)
     most = max(memory_bytes + OTHER_MEMORY_BYTES, LEAST_MEMORY_BYTES)
@@ -67,11 +69,7 @@ def milter_unit(address: ListenAddress, options: Sequence[str], memory_bytes: in
     text = _OF_THE_SOCKET.sub("", unit("service", options, memory_bytes))
     text = _replaced(text, "asked by Postfix", "as a milter")
     text = _replaced(text, "LimitNOFILE=.*", f"LimitNOFILE={max(permits + OTHER_FILES, LEAST_FILES)}")
-    if not address.path:
-        return _with_loopback(text)
-    if Path(address.path).parent != Path(DIRECTORY):
-        raise ValueError(f"--milter: found {address.text}; allowed in a unit: unix:{DIRECTORY}NAME, or inet:HOST:PORT")
-    return _with_directory(text)
+    return _with_address(text, "--milter", address)
 
 
 def _with_control(text: str, options: Sequence[str]) -> str:
@@ -87,16 +85,39 @@ def _with_control(text: str, options: Sequence[str]) -> str:
     return _replaced(text, "DynamicUser=yes", f"DynamicUser=yes\nGroup={_word(group)}")
 
 
+def _with_metrics(text: str, options: Sequence[str]) -> str:
+    try:
+        address = ListenAddress.parse_host_port(options[options.index("--metrics") + 1])
+    except AddressError as error:
+        raise ValueError(f"--metrics: {error}") from error
+    return _with_address(text, "--metrics", address)
+
+
 def _with_directory(text: str) -> str:
     if "RuntimeDirectory=" in text:
         return text
     return _replaced(text, "DynamicUser=yes", "DynamicUser=yes\nRuntimeDirectory=throttle")
 
 
-def _with_loopback(text: str) -> str:
-    """The unit of a service that also listens on an address of this machine."""
-    text = text.replace("PrivateNetwork=yes\n", "IPAddressAllow=localhost\n")  # not again, where metrics did it
+def _with_address(text: str, option: str, address: ListenAddress) -> str:
+    """The unit of a service that listens there. Other machines reach it only if the address is not this machine's."""
+    if address.path:
+        if Path(address.path).parent != Path(DIRECTORY):
+            allowed = f"unix:{DIRECTORY}NAME, or a host and a port"
+            raise ValueError(f"{option}: found {address.text}; allowed in a unit: {allowed}")
+        return _with_directory(text)
+    text = text.replace("PrivateNetwork=yes", "IPAddressAllow=localhost")  # not again for a second address
+    if not _is_loopback(address.host):
+        text = _replaced(text, "IPAddressAllow=.*", "IPAddressAllow=any")
     return _replaced(text, "RestrictAddressFamilies=.*", "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6")
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _replaced(text: str, pattern: str, by: str) -> str:

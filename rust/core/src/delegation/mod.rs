@@ -30,7 +30,9 @@ use lru::LruCache;
 
 use crate::engine::Engine;
 use crate::region::Now;
-pub use policy_connection::{IDLE_SECONDS, MOST_REQUEST_BYTES, PolicyConnection, UNFINISHED_SECONDS, Wait, Wrong};
+pub use policy_connection::{
+    CROWDED_SECONDS, IDLE_SECONDS, MOST_REQUEST_BYTES, PolicyConnection, UNFINISHED_SECONDS, Wait, Wrong,
+};
 pub use request::{MOST_VALUE_BYTES, Request, Requests, without_returns};
 pub use smtp_connection::Taken;
 use smtp_connection::{Context, SmtpConnection};

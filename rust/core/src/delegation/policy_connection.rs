@@ -8,7 +8,8 @@
 //!   closed ◀────── all is sent, or 10 s are over ────── ending
 //! ```
 //!
-//! A connection is also closed after 10 s of an unfinished request or of unread answers, and after 1200 s of silence.
+//! A connection is also closed after 10 s of an unfinished request or of unread answers, and after 1200 s of silence;
+//! after 1 s of any of these while others wait for its place.
 //!
 //! It has no socket and no clock: times are arguments, in seconds of any clock.
 //! Invariants: an answer is one legal line, since a reply is one (`Refusal::reply`). After a bad request, or a fault of
@@ -32,6 +33,10 @@ pub const UNFINISHED_SECONDS: u64 = 10;
 /// How long a connection may wait for its next request: longer than Postfix keeps one (`max_ttl`, 1000 s).
 pub const IDLE_SECONDS: u64 = 1200;
 
+/// How long each of these may take while clients wait because no more connections are allowed. Postfix connects again
+/// when it has something to ask.
+pub const CROWDED_SECONDS: u64 = 1;
+
 /// The room for answers that a connection keeps while it is idle.
 const KEPT_ANSWER_BYTES: usize = 1 << 10;
 
@@ -54,8 +59,8 @@ impl Wrong {
         Self::Request("the request is no smtpd_access_policy".into())
     }
 
-    fn unfinished() -> Self {
-        Self::Request(format!("the request did not end within {UNFINISHED_SECONDS} s"))
+    fn unfinished(seconds: u64) -> Self {
+        Self::Request(format!("the request did not end within {seconds} s"))
     }
 
     fn panicked(payload: &(dyn Any + Send)) -> Self {
@@ -181,20 +186,22 @@ impl PolicyConnection {
 
     /// Ends the connection when a request has not come in within [`UNFINISHED_SECONDS`]. Returns whether it is to be
     /// closed now, whatever is still to be sent, because its client has read no answers or sent nothing for too long.
+    /// Too long is [`CROWDED_SECONDS`] while others wait for its place.
     ///
     /// # Errors
     ///
-    /// A request has not come in within [`UNFINISHED_SECONDS`].
-    pub fn end_if_late(&mut self, at_s: u64) -> Result<bool, Wrong> {
+    /// A request has not come in in time.
+    pub fn end_if_late(&mut self, at_s: u64, is_crowded: bool) -> Result<bool, Wrong> {
+        let most = |seconds| if is_crowded { CROWDED_SECONDS } else { seconds };
         let is_sending = !self.unsent.is_empty();
         let has_waited_s = at_s.saturating_sub(self.heard_at_s);
         if self.is_ending || is_sending {
-            return Ok(has_waited_s > UNFINISHED_SECONDS);
+            return Ok(has_waited_s > most(UNFINISHED_SECONDS));
         }
-        if self.unfinished_since_s.is_some_and(|since_s| at_s.saturating_sub(since_s) > UNFINISHED_SECONDS) {
-            self.give_up(Wrong::unfinished())?;
+        if self.unfinished_since_s.is_some_and(|since_s| at_s.saturating_sub(since_s) > most(UNFINISHED_SECONDS)) {
+            self.give_up(Wrong::unfinished(most(UNFINISHED_SECONDS)))?;
         }
-        Ok(has_waited_s > IDLE_SECONDS)
+        Ok(has_waited_s > most(IDLE_SECONDS))
     }
 
     fn give_up(&mut self, wrong: Wrong) -> Result<(), Wrong> {

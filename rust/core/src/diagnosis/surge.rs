@@ -29,7 +29,7 @@
 //!
 //! **Cost.** 6,240 messages at most; each round walks over them a few times.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::finding::{Diagnosis, Finding, Row, State, Target};
@@ -398,15 +398,7 @@ impl Analysis<'_> {
 
     fn busiest_ordinary_minute(&self, value: u32) -> f64 {
         let ordinary = self.corpus.messages.iter().filter(|message| message.period == Period::Ordinary);
-        let mut minutes: Vec<(u64, f64)> = Vec::new();
-        for message in ordinary {
-            let weight = if message.has(value) { message.weight } else { 0.0 };
-            match minutes.last_mut().filter(|(minute, _)| *minute == message.minute) {
-                Some((_, sum)) => *sum += weight,
-                None => minutes.push((message.minute, weight)),
-            }
-        }
-        minutes.iter().map(|(_, sum)| *sum).fold(0.0, f64::max) / self.scale
+        busiest(&by_minute(ordinary.filter(|message| message.has(value)))) / self.scale
     }
 
     /// The value of an identity with the largest excess.
@@ -430,18 +422,23 @@ impl Analysis<'_> {
 
 /// The first minute of the recent flood. From it to the `last` minute before the recent ones, each has more than
 /// [`LOUD`] times as many of these messages as any ordinary minute.
-fn flooded_from<'m>(last: Option<u64>, messages: impl Iterator<Item = &'m Message>) -> u64 {
-    let (mut of_minutes, mut ordinary) = (HashMap::<u64, f64>::new(), HashSet::new());
-    for message in messages {
-        *of_minutes.entry(message.minute).or_default() += message.weight;
-        if message.period == Period::Ordinary {
-            ordinary.insert(message.minute);
-        }
-    }
-    let busiest = ordinary.iter().map(|minute| of_minutes[minute]).fold(0.0, f64::max);
+fn flooded_from<'m>(last: Option<u64>, messages: impl Iterator<Item = &'m Message> + Clone) -> u64 {
+    let ordinary = busiest(&by_minute(messages.clone().filter(|message| message.period == Period::Ordinary)));
+    let of_minutes = by_minute(messages);
+    let is_loud = |minute: &u64| of_minutes.get(minute).is_some_and(|weight| *weight > LOUD as f64 * ordinary);
     let next = last.map_or(0, |last| last + 1);
-    let is_loud = |minute: &u64| of_minutes.get(minute).is_some_and(|weight| *weight > LOUD as f64 * busiest);
     (0..next).rev().take_while(is_loud).last().unwrap_or(next)
+}
+
+/// How many messages came in each minute.
+fn by_minute<'m>(messages: impl Iterator<Item = &'m Message>) -> HashMap<u64, f64> {
+    let mut minutes = HashMap::new();
+    messages.for_each(|message| *minutes.entry(message.minute).or_default() += message.weight);
+    minutes
+}
+
+fn busiest(minutes: &HashMap<u64, f64>) -> f64 {
+    minutes.values().copied().fold(0.0, f64::max)
 }
 
 /// The limits that refused these messages, with the part of all that each refused, the largest first.

@@ -272,9 +272,8 @@ impl<'a> EventLoop<'a> {
     fn close(&mut self, number: usize) {
         if self.clients[number].take().is_some() {
             self.set_open(self.open - 1);
-            if self.is_full {
+            if self.is_full && self.accept_at.take().is_some() {
                 // Another client may have waited for this place.
-                self.accept_at = None;
                 self.unfinished.extend(self.listeners.iter().map(descriptor));
             }
         }
@@ -290,7 +289,7 @@ impl<'a> EventLoop<'a> {
         self.dispatcher.end_idle(self.at_s);
         for number in 0..self.clients.len() {
             let Some(client) = &mut self.clients[number] else { continue };
-            let is_late = client.state.end_if_late(self.at_s);
+            let is_late = client.state.end_if_late(self.at_s, self.is_full);
             if let Err(wrong) = &is_late {
                 self.server.note_wrong(&self.wake, wrong);
             }
