@@ -284,3 +284,44 @@ def test_a_slow_service_delays_mail_and_is_asked_each_time(tmp_path: Path, learn
             assert postfix.delivered() == Counter(outage.accepted())
             assert "problem talking to server" not in postfix.log
             assert 0.5 < max(waits) < MOST_SECONDS + 1
+
+
+PLACES = 36
+FEW_FILES = (
+    "import resource; from throttle.cli import main; from throttle.serve.postfix import OTHER_FILES; "
+    f"resource.setrlimit(resource.RLIMIT_NOFILE, (OTHER_FILES + {PLACES},) * 2); main()"
+)
+
+
+def test_silent_connections_in_all_places_delay_mail_by_seconds(tmp_path: Path) -> None:
+    """One smtpd has its place and one comes later. Each finds the service again, and a message waits for two tries."""
+    blocked, program = policy_file(tmp_path, BLOCKED), ("-c", FEW_FILES)
+    with ServeProcess(tmp_path, "--policy", blocked, program=program) as service, ExitStack() as stack:
+        postfix = stack.enter_context(private_postfix(lines_for(service.port)))
+
+        def seconds_until_refused(client: SmtpClient) -> float:
+            begun, waits = time.monotonic(), []
+            code = 250
+            while code == 250:
+                assert time.monotonic() - begun < 20, "it passes unasked"
+                sent = client.send("-", "joe@blocked.example", [f"box@{RECEIVER}"])
+                waits += [reply.seconds for _, reply in sent.steps]
+                code = sent.reply.code
+            assert code in (450, 451)
+            assert max(waits) <= WAITS_SECONDS["stopped"]
+            return time.monotonic() - begun
+
+        def client(number: int) -> SmtpClient:
+            client = stack.enter_context(SmtpClient(postfix.port))
+            client.xclient(f"192.0.2.{number}", 2000)
+            client.say("EHLO a.example.org")
+            return client
+
+        early = client(1)
+        seconds_until_refused(early)
+        for _ in range(PLACES):
+            stack.enter_context(PolicyClient(service.address))
+        late = client(2)
+        of_late, of_early = seconds_until_refused(late), seconds_until_refused(early)
+        print(f"\nasked again after {of_late:.2f} s by a new smtpd, {of_early:.2f} s by one that had its place")
+        assert max(of_late, of_early) <= 2 * WAITS_SECONDS["stopped"]
