@@ -228,6 +228,13 @@ def test_a_place_that_is_free_is_taken_at_once() -> None:
         assert time.monotonic() - begun < 2
 
 
+def test_nobody_waits_when_all_places_are_just_taken() -> None:
+    with PolicyThread({"": guard()}, most_connections=2) as service, PolicyClient(service.address) as first:
+        with PolicyClient(service.address) as second:
+            assert (first.ask(), second.ask(instance=instance())) == (DUNNO, DUNNO)
+            assert [event for event, *_ in service.server.take_events()] == ["first request"]
+
+
 def test_silent_clients_do_not_keep_places_that_others_wait_for() -> None:
     with PolicyThread({"": guard()}, most_connections=8) as service, ExitStack() as stack:
         silent = [stack.enter_context(PolicyClient(service.address)) for _ in range(7)]

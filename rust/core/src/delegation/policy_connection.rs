@@ -8,8 +8,8 @@
 //!   closed ◀────── all is sent, or 10 s are over ────── ending
 //! ```
 //!
-//! A connection is also closed after 10 s of an unfinished request or of unread answers, and after 1200 s of silence;
-//! after 1 s of any of these while others wait for its place.
+//! A connection is also closed after 10 s of an unfinished request or of unread answers, and after 1200 s of silence.
+//! While others wait for its place, it is closed after 1 s of any of these.
 //!
 //! It has no socket and no clock: times are arguments, in seconds of any clock.
 //! Invariants: an answer is one legal line, since a reply is one (`Refusal::reply`). After a bad request, or a fault of
@@ -33,8 +33,8 @@ pub const UNFINISHED_SECONDS: u64 = 10;
 /// How long a connection may wait for its next request: longer than Postfix keeps one (`max_ttl`, 1000 s).
 pub const IDLE_SECONDS: u64 = 1200;
 
-/// How long each of these may take while clients wait because no more connections are allowed. Postfix connects again
-/// when it has something to ask.
+/// How long each of these may take while clients wait for a place. Postfix connects again when it has something to ask.
+/// Seconds are whole, and looked at once a second, so it takes two to three.
 pub const CROWDED_SECONDS: u64 = 1;
 
 /// The room for answers that a connection keeps while it is idle.

@@ -1,4 +1,4 @@
-//! Chooses the guard that decides a request, takes the step, and notes what the log writes about requests.
+//! Chooses the guard that decides a request, takes the step, and logs what is new about requests.
 //!
 //! It knows no policy connection.
 
@@ -30,8 +30,8 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// Takes the step that a request asks for.
-    pub(super) fn take(&mut self, request: &Request<'_>, at_s: u64, wake: &Socket) -> Result<Taken, Wrong> {
-        self.note(request, wake);
+    pub(super) fn take(&mut self, request: &Request<'_>, at_s: u64, main_wake: &Socket) -> Result<Taken, Wrong> {
+        self.log_changes(request, main_wake);
         let (guard, connections) = self.guard(request.policy_context)?;
         let now = guard.clock.read_detached().map_err(|error| Wrong::Fault(error.to_string()))?;
         Ok(guard.measured(|| connections.take_step(&guard.engine(), request, now, at_s)))
@@ -57,18 +57,18 @@ impl<'a> Dispatcher<'a> {
         Ok((server.guards[place].1.get(), &mut self.smtp_connections[place]))
     }
 
-    /// Notes the first request, and that Postfix begins or ceases to be under stress. Stress changes no limit: idle
+    /// Logs the first request, and that Postfix begins or ceases to be under stress. Stress changes no limit: idle
     /// clients cause it.
-    fn note(&mut self, request: &Request<'_>, wake: &Socket) {
+    fn log_changes(&mut self, request: &Request<'_>, main_wake: &Socket) {
         if !self.was_asked {
             self.was_asked = true;
-            self.server.note(wake, "first request", "a policy client is connected and asks".into());
+            self.server.log_event(main_wake, "first request", "a policy client is connected and asks".into());
         }
         let is_under_stress = request.stress == b"yes";
         if is_under_stress != self.is_under_stress {
             self.is_under_stress = is_under_stress;
             let told = if is_under_stress { "Postfix has all its smtpd busy" } else { "Postfix has idle smtpd again" };
-            self.server.note(wake, "stress", told.into());
+            self.server.log_event(main_wake, "stress", told.into());
         }
     }
 

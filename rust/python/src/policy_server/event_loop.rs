@@ -9,8 +9,9 @@
 //! event of a closed connection may reach the next one of that descriptor: it reads nothing, and no harm is done.
 //!
 //! Invariants: no client takes more than two reads of a turn, so none delays the others for longer than its answers
-//! take. After a failed `accept` nothing
-//! is accepted for [`ACCEPT_PAUSE`]; an interruption, or a client that has gone already, is no failure.
+//! take. After a failed `accept` nothing is accepted for [`ACCEPT_PAUSE`]; an interruption, or a client that has gone
+//! already, is no failure. With as many connections as there may be, one more is accepted and not read: it shows that
+//! somebody waits, so connections that say nothing are closed.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
@@ -50,7 +51,7 @@ const END: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 struct Client {
     socket: Socket,
-    state: PolicyConnection,
+    connection: PolicyConnection,
     /// Whether it waits for room to send its answers. Otherwise it waits for requests.
     is_sending: bool,
     /// Whether the client has said that it sends nothing more. What it has sent may still have to be read.
@@ -65,12 +66,12 @@ pub(super) struct EventLoop<'a> {
     dispatcher: Dispatcher<'a>,
     poll: Poll,
     /// Wakes the main thread of Python.
-    wake: Socket,
+    main_wake: Socket,
     listeners: Vec<Socket>,
     /// When to accept again.
     accept_at: Option<Instant>,
-    /// Whether the server was full at the last `accept`, so clients may still wait.
-    is_full: bool,
+    /// The connection that waits for a place.
+    waiting: Option<(Socket, SockAddr)>,
     /// By descriptor.
     clients: Vec<Option<Client>>,
     open: u64,
@@ -83,7 +84,9 @@ pub(super) struct EventLoop<'a> {
 }
 
 impl<'a> EventLoop<'a> {
-    pub(super) fn new(server: &'a PolicyServer, poll: Poll, listeners: Vec<Socket>, wake: Socket) -> io::Result<Self> {
+    pub(super) fn new(
+        server: &'a PolicyServer, poll: Poll, listeners: Vec<Socket>, main_wake: Socket,
+    ) -> io::Result<Self> {
         for listener in &listeners {
             listener.set_nonblocking(true)?;
             register(&poll, listener, Interest::READABLE)?;
@@ -92,10 +95,10 @@ impl<'a> EventLoop<'a> {
             server,
             dispatcher: Dispatcher::new(server),
             poll,
-            wake,
+            main_wake,
             listeners,
             accept_at: None,
-            is_full: false,
+            waiting: None,
             clients: Vec::new(),
             open: 0,
             unfinished: Vec::new(),
@@ -125,6 +128,9 @@ impl<'a> EventLoop<'a> {
                     self.close_late();
                 }
                 check_at = now + LATE_CHECK;
+            }
+            if self.waiting.is_some() && !self.is_full() {
+                (0..self.listeners.len()).for_each(|place| self.accept(place));
             }
         }
         self.end(&mut events)
@@ -170,8 +176,8 @@ impl<'a> EventLoop<'a> {
     ///
     /// The connection is broken.
     fn exchange(&mut self, number: usize) -> io::Result<()> {
-        let Self { server, dispatcher, wake, clients, unfinished, buffer, at_s, .. } = self;
-        let Some(Some(Client { socket, state, is_sending, is_shut, is_queued })) = clients.get_mut(number) else {
+        let Self { server, dispatcher, main_wake, clients, unfinished, buffer, at_s, .. } = self;
+        let Some(Some(Client { socket, connection, is_sending, is_shut, is_queued })) = clients.get_mut(number) else {
             return Ok(());
         };
         let mut queue = || {
@@ -179,19 +185,19 @@ impl<'a> EventLoop<'a> {
                 unfinished.push(number);
             }
         };
-        if state.wait() == Wait::Read {
+        if connection.wait() == Wait::Read {
             match (&*socket).read(buffer) {
-                Ok(0) => state.end(),
+                Ok(0) => connection.end(),
                 Ok(count) => {
                     if count == buffer.len() || *is_shut {
                         queue();
                     }
-                    let (answered, done) =
-                        state.receive(&buffer[..count], *at_s, |request| dispatcher.take(request, *at_s, wake));
+                    let (answered, done) = connection
+                        .receive(&buffer[..count], *at_s, |request| dispatcher.take(request, *at_s, main_wake));
                     dispatcher.publish();
                     server.counts.requests.fetch_add(answered, Ordering::Relaxed);
                     if let Err(wrong) = done {
-                        server.note_wrong(wake, &wrong);
+                        server.log_wrong(main_wake, &wrong);
                     }
                 }
                 // The shutdown was reported for an earlier connection with this descriptor.
@@ -200,15 +206,15 @@ impl<'a> EventLoop<'a> {
                 Err(error) => return Err(error),
             }
         }
-        if !state.unsent().is_empty() {
-            match (&*socket).write(state.unsent()) {
-                Ok(count) => state.sent(count),
+        if !connection.unsent().is_empty() {
+            match (&*socket).write(connection.unsent()) {
+                Ok(count) => connection.sent(count),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => queue(),
                 Err(error) => return Err(error),
             }
         }
-        let wait = state.wait();
+        let wait = connection.wait();
         if wait == Wait::Close {
             self.close(number);
         } else if (wait == Wait::Write) != *is_sending {
@@ -222,30 +228,26 @@ impl<'a> EventLoop<'a> {
 
     /// Accepts connections that wait at one of the listening sockets.
     fn accept(&mut self, place: usize) {
-        if self.accept_at.is_some() {
+        if self.accept_at.is_some() || self.waiting.is_some() && self.is_full() {
             return;
         }
         for _ in 0..ACCEPTED_AT_ONCE {
-            if self.open >= self.server.most_connections {
-                if !std::mem::replace(&mut self.is_full, true) {
-                    let message = format!("{} are connected, the most there may be; the next one waits", self.open);
-                    self.server.note(&self.wake, "too many clients", message);
-                }
-                self.accept_at = Some(Instant::now() + ACCEPT_PAUSE);
+            let next = self.waiting.take().map_or_else(|| self.listeners[place].accept(), Ok);
+            if self.is_full() && next.is_ok() {
+                let message = format!("{} are connected, the most there may be; the next one waits", self.open);
+                self.server.log_event(&self.main_wake, "too many clients", message);
+                self.waiting = next.ok();
                 return;
             }
-            match self.listeners[place].accept().and_then(|(socket, peer)| self.add(socket, &peer)) {
+            match next.and_then(|(socket, peer)| self.add(socket, &peer)) {
                 Ok(()) => {}
                 Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => {
-                        self.is_full = false; // nobody waits
-                        return;
-                    }
+                    ErrorKind::WouldBlock => return,
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
                     _ => {
                         self.accept_at = Some(Instant::now() + ACCEPT_PAUSE);
                         let message = format!("{error}; no connection is accepted for {} s", ACCEPT_PAUSE.as_secs());
-                        return self.server.note(&self.wake, "fault", message);
+                        return self.server.log_event(&self.main_wake, "fault", message);
                     }
                 },
             }
@@ -263,8 +265,8 @@ impl<'a> EventLoop<'a> {
         if self.clients.len() <= number {
             self.clients.resize_with(number + 1, || None);
         }
-        let state = PolicyConnection::new(self.at_s);
-        self.clients[number] = Some(Client { socket, state, is_sending: false, is_shut: false, is_queued: false });
+        let connection = PolicyConnection::new(self.at_s);
+        self.clients[number] = Some(Client { socket, connection, is_sending: false, is_shut: false, is_queued: false });
         self.set_open(self.open + 1);
         Ok(())
     }
@@ -272,11 +274,11 @@ impl<'a> EventLoop<'a> {
     fn close(&mut self, number: usize) {
         if self.clients[number].take().is_some() {
             self.set_open(self.open - 1);
-            if self.is_full && self.accept_at.take().is_some() {
-                // Another client may have waited for this place.
-                self.unfinished.extend(self.listeners.iter().map(descriptor));
-            }
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.open >= self.server.most_connections
     }
 
     fn set_open(&mut self, open: u64) {
@@ -287,11 +289,12 @@ impl<'a> EventLoop<'a> {
     /// Closes connections that have waited too long, and forgets idle SMTP connections.
     fn close_late(&mut self) {
         self.dispatcher.end_idle(self.at_s);
+        let is_crowded = self.waiting.is_some();
         for number in 0..self.clients.len() {
             let Some(client) = &mut self.clients[number] else { continue };
-            let is_late = client.state.end_if_late(self.at_s, self.is_full);
+            let is_late = client.connection.end_if_late(self.at_s, is_crowded);
             if let Err(wrong) = &is_late {
-                self.server.note_wrong(&self.wake, wrong);
+                self.server.log_wrong(&self.main_wake, wrong);
             }
             if is_late.unwrap_or(true) {
                 self.close(number);
@@ -304,8 +307,8 @@ impl<'a> EventLoop<'a> {
         self.listeners.clear();
         for number in 0..self.clients.len() {
             let Some(client) = &mut self.clients[number] else { continue };
-            client.state.end();
-            if client.state.wait() == Wait::Close {
+            client.connection.end();
+            if client.connection.wait() == Wait::Close {
                 self.close(number);
             }
         }

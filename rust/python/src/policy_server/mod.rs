@@ -4,7 +4,7 @@
 //!  policy clients ──▶ event_loop ──PolicyConnection of the core──▶ dispatch ──▶ engine of a guard
 //!                        │ counts, events, one byte to the main thread
 //!                        ▼
-//!                     threads of Python: log, metrics, reloads, signs of life
+//!                     threads of Python: log, metrics, reloads, watchdog signals
 //! ```
 //!
 //! Invariant: the loop takes Python's lock only for a guard whose clock is a Python callable, which `throttle serve`
@@ -32,7 +32,7 @@ use crate::error::{ThrottleError, wrong_value};
 use crate::guard::Throttle;
 use event_loop::EventLoop;
 
-/// The most events that wait for Python. Those beyond are counted.
+/// The most events that wait for Python, besides one that says how many more were lost.
 const MOST_EVENTS: usize = 100;
 
 /// The name of an event in the log, its message, and how many times it came in a row.
@@ -51,10 +51,10 @@ pub(crate) struct PolicyServer {
     waker: Waker,
     is_stopped: AtomicBool,
     counts: Counts,
-    events: Mutex<Events>,
+    events: Mutex<LogEvents>,
 }
 
-/// Counters that only the loop writes.
+/// Numbers that only the loop writes.
 #[derive(Debug, Default)]
 struct Counts {
     turns: AtomicU64,
@@ -67,7 +67,7 @@ struct Counts {
 }
 
 #[derive(Debug, Default)]
-struct Events {
+struct LogEvents {
     waiting: Vec<Event>,
     /// Whether the main thread was woken for them.
     is_woken: bool,
@@ -75,7 +75,7 @@ struct Events {
 
 impl PolicyServer {
     /// Keeps an event for the log, and wakes the main thread unless it was woken for an earlier one.
-    fn note(&self, wake: &Socket, event: &'static str, message: String) {
+    fn log_event(&self, main_wake: &Socket, event: &'static str, message: String) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = events.waiting.len() >= MOST_EVENTS;
         let (event, message) = if is_full { ("events lost", "too many at once".into()) } else { (event, message) };
@@ -84,14 +84,18 @@ impl PolicyServer {
             _ => events.waiting.push((event, message, 1)),
         }
         if !std::mem::replace(&mut events.is_woken, true) {
-            let _ = wake.send(b"\0"); // it fails when many bytes wait: then the main thread is awake
+            let _ = main_wake.send(b"\0"); // it fails when many bytes wait: then the main thread is awake
         }
     }
 
     /// Keeps for the log why a connection is closed without an answer, and counts it.
-    fn note_wrong(&self, wake: &Socket, wrong: &Wrong) {
+    fn log_wrong(&self, main_wake: &Socket, wrong: &Wrong) {
         self.counts.errors.fetch_add(1, Ordering::Relaxed);
-        self.note(wake, if matches!(wrong, Wrong::Request(_)) { "bad request" } else { "fault" }, wrong.to_string());
+        self.log_event(
+            main_wake,
+            if matches!(wrong, Wrong::Request(_)) { "bad request" } else { "fault" },
+            wrong.to_string(),
+        );
     }
 }
 
