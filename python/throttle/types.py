@@ -453,7 +453,7 @@ class Target(TypedDict):
     whole_value: bool
     """Whether it is the whole value: of a very long text the sample keeps the end and a hash."""
     exact_value: bool
-    """Whether it is what an operator gets who types it. A tag is not, and some names are read as other names."""
+    """Whether an operator who types it names exactly it. A tag is none, and some names are read as other names."""
     can_block: bool
     """Whether :meth:`throttle.Throttle.block` takes the value. It is false for recipients, which are the victims."""
     ordinary_share: float
@@ -461,7 +461,9 @@ class Target(TypedDict):
     ordinary_matching: int
     """The messages of the sample of that half that a block of it would have refused."""
     proven_matching: int
-    """The messages of proven senders, of the sample of the whole hour, that a block of it would have refused."""
+    """The messages of proven senders, of the sample of the whole hour without the flood's minutes, that a block of it
+    would have refused.
+    """
     busiest_ordinary_minute: int
     """The most messages with it in a minute of that half, as an estimate."""
 

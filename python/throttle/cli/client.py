@@ -59,8 +59,8 @@ def counted(checks: Mapping[str, Mapping[str, int]]) -> str:
     return ", ".join(f"{count:,} {decision}" for decision, count in decisions.items() if count) or "none yet"
 
 
-def time_left(seconds: float) -> str:
-    """Returns a time as people say it: `90 s`, `15 min`, `3 h`, `2 days`."""
+def duration(seconds: float) -> str:
+    """Returns a duration as people say it: `90 s`, `15 min`, `3 h`, `2 days`."""
     for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:,.0f} {unit}"

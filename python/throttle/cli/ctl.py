@@ -53,9 +53,9 @@ def status(*, policy: PolicyName = None, control: ControlPath = client.DEFAULT, 
     """Show policies, modes, and what checks came to."""
     answer: answers.Status = client.ask(control, "status", policy=policy, as_json=as_json)
     reload = answer["last_reload"]
-    loaded = "loaded" if reload["succeeded"] else "the last reload failed; the policy in force was loaded"
+    loaded = "loaded" if reload["succeeded"] else "the last reload failed; the last one without a fault was"
     _say(
-        f"throttle {answer['version']}, process {answer['pid']}, up {client.time_left(answer['uptime_seconds'])}; "
+        f"throttle {answer['version']}, process {answer['pid']}, up {client.duration(answer['uptime_seconds'])}; "
         f"{loaded} {_when(reload['at'])}"
     )
     for one in answer["policies"]:
@@ -81,7 +81,7 @@ def entries(*, policy: PolicyName = None, control: ControlPath = client.DEFAULT,
             left = (
                 _END.get(entry["by"], "for good")
                 if entry["until"] is None
-                else f"for {client.time_left(entry['until'] - now)} more"
+                else f"for {client.duration(entry['until'] - now)} more"
             )
             claimed = ", also when merely claimed" if entry["unverified"] else ""
             comment = f" ({entry['comment']})" if entry["comment"] else ""

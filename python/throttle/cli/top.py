@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -54,16 +55,14 @@ def command(
     except ModuleNotFoundError as error:
         missing(error, "throttle top", "cli")
     looks = _looks(control, {"identity": identity, "n": most, "policy": policy}, interval)
-    if once or as_json or not sys.stdout.isatty():
-        for look in looks:
-            if as_json:
-                typer.echo(json.dumps(look))
-            else:
-                console = Console(highlight=False)
-                console.print(table(look, time.time(), console.width))
-            if once or not as_json:
-                return
+    if as_json:
+        for look in islice(looks, 1 if once else None):
+            typer.echo(json.dumps(look))
+        return
     console = Console(highlight=False)
+    if once or not sys.stdout.isatty():
+        console.print(table(next(looks), time.time(), console.width))
+        return
     with Live(console=console, screen=True, auto_refresh=False) as live:
         for look in looks:
             live.update(table(look, time.time(), console.width), refresh=True)
@@ -126,7 +125,7 @@ def table(look: list[answers.Top] | str, now: float, width: int) -> RenderableTy
                     f"{offender['admitted'] + offender['refused']:,}",
                     f"{offender['refused']:,}",
                     "" if offender["fan_out"] is None else f"{offender['fan_out']:,}",
-                    *([client.time_left(now - offender["first_seen"])] if width >= WIDE else []),
+                    *([client.duration(now - offender["first_seen"])] if width >= WIDE else []),
                     Text(", ".join(map(_held, offender["limits"]))),
                 )
         if rows.row_count:

@@ -22,7 +22,7 @@ class OfPolicy(TypedDict):
 
 
 class LastReload(TypedDict):
-    """When the policies in force were loaded, and whether the last load had no fault."""
+    """When all policies were last loaded without a fault, and whether the last load had none."""
 
     at: float
     succeeded: bool
@@ -41,7 +41,7 @@ class PolicyStatus(OfPolicy):
 
 
 class Status(TypedDict):
-    """`status`."""
+    """The result of `status`: the process and its policies."""
 
     version: str
     pid: int
@@ -92,7 +92,7 @@ class ToldNotice(TypedDict):
 
 
 class Top(OfPolicy):
-    """`top`."""
+    """The result of `top`: offenders, and the keys that are refused now."""
 
     mode: Mode
     checks: dict[str, dict[str, int]]
@@ -101,7 +101,7 @@ class Top(OfPolicy):
 
 
 class ToldNotices(OfPolicy):
-    """`notices`; see `throttle.types.Notices`."""
+    """The result of `notices`; see `throttle.types.Notices`."""
 
     entries: list[ToldNotice]
     refusing: list[ToldNotice]
@@ -123,13 +123,13 @@ class Entry(TypedDict):
 
 
 class Entries(OfPolicy):
-    """`list`."""
+    """The result of `list`: blocks and allow entries."""
 
     entries: list[Entry]
 
 
 class ToldDiagnosis(OfPolicy, Described):
-    """`diagnose`."""
+    """The result of `diagnose`: the findings, in words too."""
 
 
 class Explained(OfPolicy):

@@ -37,7 +37,7 @@ class Peer:
 
     @classmethod
     def of(cls, connection: socket.socket) -> Peer:
-        """Asks the kernel."""
+        """Returns the peer of a connection."""
         pid, user, group = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         try:
             more = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _MOST_OPTION_BYTES)
@@ -55,7 +55,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """Who may ask: root and the own user anything, the members of a group what the flag says."""
+    """Root and the service's own user may do everything. Members of the group may read, or also change."""
 
     group: str | None = None
     group_id: int | None = None
@@ -126,7 +126,7 @@ def listen(address: ListenAddress, group_id: int | None) -> socket.socket:
 
 
 def check(path: str, group_id: int | None) -> None:
-    """Looks whether only those can reach a control socket who may. Its directory need not exist yet.
+    """Checks that only permitted users can reach a control socket. Its directory need not exist yet.
 
     Raises:
         AddressError: the path is not absolute, or too long, or has something else than a socket, or others can reach

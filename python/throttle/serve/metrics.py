@@ -4,16 +4,15 @@ restarts it.
 It is no web server: it reads one request, answers it and closes. It runs in a thread of its own, for a milter as for
 Postfix's delegation.
 Invariants: the number of series is known before start. At most `MOST_CLIENTS` clients are served at once. One more
-takes the place of the oldest that has asked nothing for `SILENT_SECONDS`, and waits in the kernel's queue until there
-is a place. However many scrape, the metrics are rendered at most once in `RENDER_SECONDS`. Connections are accepted at
-a steady pace, so a health probe gets its answer while others connect in a loop: it waits for those that came before it.
-Each client is served for at most `MOST_SECONDS`, and at most `MOST_HEAD_BYTES` of its request are read.
+is accepted, and waits until one of them ends or has asked nothing for `SILENT_SECONDS`. Those after it wait in the
+kernel's queue. However many scrape, each of the two texts is rendered at most once in `RENDER_SECONDS`. Connections are
+accepted at a steady pace, so a health probe gets its answer while others connect in a loop: it waits for those that
+came before it. Each client is served for at most `MOST_SECONDS`, and at most `MOST_HEAD_BYTES` of its request are read.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import math
 import re
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from throttle._core import MetricsExporter
 from throttle.serve.address import shown
-from throttle.serve.side import SideLoop
+from throttle.serve.side import SideLoop, streams
 
 if TYPE_CHECKING:
     import socket
@@ -37,7 +36,7 @@ MOST_SECONDS = 5.0
 SILENT_SECONDS = 0.2
 MOST_HEAD_BYTES = 8192
 RENDER_SECONDS = 0.02
-"""The least time from one rendering to the next: clients that scrape in a loop share one, and take mail no time."""
+"""The least time from one rendering of a text to the next: clients that scrape in a loop share one."""
 
 ACCEPTED_AT_ONCE = 4
 ACCEPT_SECONDS = 0.01
@@ -71,7 +70,7 @@ class Metrics:
         self.is_alive = True
         self._exporter = MetricsExporter({source.name: guard for source, guard in guards})
         self._texts: dict[bool, bytes] = {}
-        """What was rendered since `refresh`, by `openmetrics`."""
+        """What was rendered since `drop_texts`, by `openmetrics`."""
 
     def families(self) -> Families:
         """Returns what the service adds to the metrics of its guards."""
@@ -94,8 +93,8 @@ class Metrics:
         """Returns all metrics as text."""
         return self._exporter.render(openmetrics, extra=self.families())
 
-    def refresh(self) -> None:
-        """Forgets what was rendered: until then `answer` does not render again."""
+    def drop_texts(self) -> None:
+        """Drops the rendered texts, so that `answer` renders again."""
         self._texts.clear()
 
     def answer(self, head: bytes) -> bytes:
@@ -197,29 +196,21 @@ class MetricsServer:
             await asyncio.sleep(0)  # it has begun, so it closes its connection when it is cancelled
 
     async def _serve(self, connection: socket.socket) -> None:
-        writer = None
-        try:
-            reader, writer = await asyncio.open_connection(sock=connection, limit=MOST_HEAD_BYTES)
-            async with asyncio.timeout(MOST_SECONDS):
-                head = await reader.readuntil(b"\r\n\r\n")
-                if (client := asyncio.current_task()) is not None:
-                    self._clients[client] = math.inf
+        async with streams(connection, MOST_HEAD_BYTES) as (reader, writer), asyncio.timeout(MOST_SECONDS):
+            head = await reader.readuntil(b"\r\n\r\n")
+            if (client := asyncio.current_task()) is not None:
+                self._clients[client] = math.inf
+            try:
                 if _parts(head)[1] == b"/metrics":
                     await self._refresh(asyncio.get_running_loop().time())
-                writer.write(self._metrics.answer(head))
-                await writer.drain()
-                writer.close()
-                await writer.wait_closed()
-        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # a client that sends too much, or nothing, gets nothing
-        except Exception as error:  # noqa: BLE001  a fault here must not end the service
-            self._log.fault("metrics fault", error)
-        finally:
-            if writer is None:
-                connection.close()
-            else:
-                with contextlib.suppress(OSError):
-                    writer.transport.abort()
+                answer = self._metrics.answer(head)
+            except Exception as error:  # noqa: BLE001  a fault here must not end the service
+                self._log.fault("metrics fault", error)
+                return
+            writer.write(answer)
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
 
     async def _refresh(self, asked_at: float) -> None:
         """Waits until the metrics are from after this time, and from `RENDER_SECONDS` after the last ones."""
@@ -228,7 +219,7 @@ class MetricsServer:
             if self._refreshed_at < asked_at:
                 await asyncio.sleep(max(self._refreshed_at + RENDER_SECONDS - loop.time(), 0))
                 self._refreshed_at = loop.time()
-                self._metrics.refresh()
+                self._metrics.drop_texts()
 
 
 def counter(name: str, text: str, value: float) -> Family:

@@ -1,7 +1,7 @@
 """Writes the notices of a guard to the log, each as one sentence.
 
-A notice says that refusals began or stopped. Meanwhile the sentence comes again every ten minutes, with the number so
-far.
+A notice says that refusals began or stopped, or that the key was forgotten for a busier one. While refusals go on, the
+sentence comes again every ten minutes, with the number so far.
 """
 
 from __future__ import annotations

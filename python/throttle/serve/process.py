@@ -35,7 +35,9 @@ def tick(log: Log, *, is_alive: bool = True) -> None:
     if is_alive:
         systemd.notify("WATCHDOG=1")
     else:
-        log.event("no watchdog signal", "the service does not answer itself; systemd kills it if this goes on")
+        log.event(
+            "no watchdog signal", "mail gets no answers; a watchdog of systemd restarts the service if this goes on"
+        )
     log.flush(time.monotonic())
 
 

@@ -26,7 +26,7 @@ OTHER_FILES = 64
 """What a milter has open in addition to its connections, with room to spare."""
 
 DIRECTORY = "/run/throttle/"
-"""What systemd makes for the sockets of the milter and of control. Nothing else can be written to."""
+"""What systemd makes for the sockets of the milter, of control and of metrics. The service can write nowhere else."""
 
 _OF_THE_SOCKET = re.compile(
     r"^# (?:throttle for|Install both).*\n|^(?:Requires|After)=throttle\.socket\n", re.MULTILINE
@@ -41,8 +41,8 @@ def unit(
     `memory_bytes` are those of the counters: they lie within what the unit lets the process have.
 
     Raises:
-        ValueError: the address of `--metrics` is none, or the socket of control or of metrics lies where the service
-            cannot write.
+        ValueError: the address of `--metrics` cannot be read, or the socket of control or of metrics lies where the
+            service cannot write.
     """
     text = files(__name__).joinpath(f"throttle.{name}").read_text(encoding="utf-8")
     if name == "socket":

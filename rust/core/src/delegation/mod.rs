@@ -16,8 +16,8 @@
 //!
 //! **Bound.** At most `most` connections are kept. When there is no room, the connection that has been idle longest is
 //! dropped, and counted. When Postfix asks again about a connection that was dropped, the connection and its message
-//! are charged again. Recipients are kept in at most [`MOST_KEPT_BYTES`]: the limits that are asked at the end of the
-//! message count no others. So a client with many recipients cannot evict other connections.
+//! are charged again. Recipients are kept in at most [`MOST_KEPT_BYTES`]. The limits that are asked at the end of the
+//! message count only those. So a client with many recipients cannot evict other connections.
 
 mod policy_connection;
 mod request;

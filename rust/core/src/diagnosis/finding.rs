@@ -77,11 +77,11 @@ pub struct Row {
     pub identity: Identity,
     /// Its value; `None` when no recent message has one.
     pub value: Option<String>,
-    /// Its shares of the last minutes and of ordinary mail, of the messages that reached the stage.
+    /// Its share of the last minutes, of the messages that reached the stage.
     pub recent_share: f64,
-    /// See `recent_share`.
+    /// Its share of ordinary mail, of the messages that reached the stage.
     pub ordinary_share: f64,
-    /// As in [`Finding`].
+    /// How much of it was refused, or would have been in shadow mode.
     pub refused_share: f64,
     /// How many messages reached the stage of the identity, as an estimate.
     pub reached: f64,
@@ -104,9 +104,9 @@ pub struct Diagnosis {
     pub refused: u64,
     /// How many come ordinarily in that time.
     pub ordinary: f64,
-    /// The sizes of the samples, of the last minutes and of ordinary mail.
+    /// The size of the sample of the last minutes.
     pub kept: u32,
-    /// See `kept`.
+    /// The size of the sample of ordinary mail.
     pub ordinary_kept: u32,
     /// Floods and mass mail, the largest first.
     pub findings: Vec<Finding>,

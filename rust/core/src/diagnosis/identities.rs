@@ -27,6 +27,7 @@ pub const COMPARED: [Identity; 18] = [
     // What many customers of a provider share.
     Identity::ClientNet(Prefixes { v4: 16, v6: 32 }),
     Identity::ClientOrg,
+    // One for each mailing list.
     Identity::ListId,
     // The victims.
     Identity::RcptAddress,

@@ -36,7 +36,7 @@ use super::finding::{Diagnosis, Finding, Row, State, Target};
 use super::identities::COMPARED;
 use super::minutes::{LEAST_BEFORE, LOUD, Minutes};
 use super::samples::{Snapshot, is_shortened};
-use super::volumes::{Corpus, Message, Period, Volume, Volumes, ratio};
+use super::volumes::{Corpus, Message, NEARLY_ALL, Period, Volume, Volumes, ratio};
 use crate::identity::{Identity, SuffixList};
 use crate::stage::Stage;
 
@@ -88,9 +88,6 @@ const SAME_SHARE: f64 = 0.005;
 /// A proven sender whose messages are refused less than this is no flood.
 const HARMLESS_REFUSED: f64 = 0.05;
 
-/// The part of some messages that counts as nearly all of them.
-const NEARLY_ALL: f64 = 0.9;
-
 /// From this refused part on, limits hold a flood.
 const MOSTLY_REFUSED: f64 = 0.5;
 
@@ -108,7 +105,7 @@ struct Analysis<'c> {
     corpus: &'c Corpus,
     /// Which messages are left to be looked at.
     left: Vec<bool>,
-    /// Which messages no finding explains: those that are left, and those that were taken out without a word.
+    /// Which messages no finding explains: those that are left, and those that were taken out and not reported.
     unexplained: Vec<bool>,
     /// How many messages are ordinary in the last minutes' time.
     ordinary: f64,
@@ -195,7 +192,7 @@ impl Analysis<'_> {
             let best = mailer.unwrap_or(best);
             let volume = &volumes.values[if best.is_of_part { most.value } else { best.value } as usize];
             let is_let_through = volume.refused < MOSTLY_REFUSED * volume.recent.messages;
-            let is_proven = volume.proven >= NEARLY_ALL * volume.recent.messages;
+            let is_proven = volume.is_proven();
             let least = if is_proven { LEAST_PROVEN } else { LEAST_UNREFUSED };
             let is_ordinary = volume.excess() < least * self.ordinary && is_let_through;
             let is_finding = mailer.is_some() || most.is_of_part || !is_ordinary;
@@ -259,8 +256,8 @@ impl Analysis<'_> {
             let (volume, place) = (&volumes.values[value as usize], self.corpus.values[value as usize].0);
             let reached = self.stage(volumes, place).excess();
             let is_small = reached < (1.0 - LEAST_EXPLAINED) * whole;
-            let is_harmless = volume.proven >= NEARLY_ALL * volume.recent.messages;
-            let candidate = self.candidate(volumes, value, reached).filter(|_| is_small && !is_harmless)?;
+            let is_proven = volume.is_proven();
+            let candidate = self.candidate(volumes, value, reached).filter(|_| is_small && !is_proven)?;
             Some(Candidate { is_of_part: true, ..candidate })
         };
         let candidates = (0..volumes.values.len() as u32).filter_map(candidate);
@@ -300,7 +297,7 @@ impl Analysis<'_> {
     /// proven, and let through.
     fn mass_mailer(&self, volumes: &Volumes, candidate: Candidate) -> Option<Candidate> {
         let volume = &volumes.values[candidate.value as usize];
-        let is_proven = volume.proven >= NEARLY_ALL * volume.recent.messages;
+        let is_proven = volume.is_proven();
         if candidate.is_of_part || !is_proven || volume.refused > HARMLESS_REFUSED * volume.recent.messages {
             return None;
         }

@@ -13,6 +13,9 @@ use super::samples::Record;
 use crate::identity::SuffixList;
 use crate::stage::Stage;
 
+/// The part of some messages that counts as nearly all of them.
+pub(super) const NEARLY_ALL: f64 = 0.9;
+
 /// A message, with its values by number.
 #[derive(Debug)]
 pub(super) struct Message {
@@ -152,6 +155,11 @@ impl Volume {
     /// How many messages more there are than ordinarily; negative when there are fewer.
     pub(super) fn excess(&self) -> f64 {
         self.recent.messages - self.ordinary.messages
+    }
+
+    /// Whether nearly all recent messages come from proven senders.
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven >= NEARLY_ALL * self.recent.messages
     }
 
     /// The standard deviation of the excess.

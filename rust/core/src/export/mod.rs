@@ -205,7 +205,7 @@ impl Families {
         let reports = reports.map(|(report, count)| (vec![("outcome", report.name())], count as f64));
         self.put("reports", Kind::Counter, "What the mail server reported after a check.", reports);
         let notices = [(vec![], metrics.notices as f64)];
-        let help = "Notices: a limit began to refuse a key, or stopped.";
+        let help = "Notices: a limit began to refuse a key, or stopped, or forgot it for a busier one.";
         self.put("notices", Kind::Counter, help, notices);
         let help = "Known elements and notes that were forgotten early, because the memory of a fan-out was full.";
         self.put("evictions", Kind::Counter, help, [(vec![], metrics.evictions as f64)]);
