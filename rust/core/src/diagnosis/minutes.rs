@@ -39,7 +39,7 @@ pub(super) struct Minutes<'s> {
     louder: Vec<&'s Pane>,
     /// How many minutes before are compared, and how many of them are ordinary, those without mail included.
     pub(super) before_minutes: usize,
-    ordinary_minutes: usize,
+    pub(super) ordinary_minutes: usize,
     pub(super) recent_us: u64,
 }
 

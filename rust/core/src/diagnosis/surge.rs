@@ -30,6 +30,7 @@
 //! **Cost.** 6,240 messages at most; each round walks over them a few times.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::finding::{Diagnosis, Finding, Row, State, Target};
@@ -111,6 +112,7 @@ struct Analysis<'c> {
     ordinary: f64,
     /// What ordinary messages are scaled by.
     scale: f64,
+    ordinary_minutes: usize,
 }
 
 /// Compares the last minutes before `now_us`, engine time, with the hour before them.
@@ -122,8 +124,14 @@ pub fn diagnose(
     let minutes = Minutes::of(snapshot, now_us);
     let corpus = minutes.corpus(suffixes);
     let all = vec![true; corpus.messages.len()];
-    let mut analysis =
-        Analysis { corpus: &corpus, left: all.clone(), unexplained: all, ordinary: 0.0, scale: minutes.scale() };
+    let mut analysis = Analysis {
+        corpus: &corpus,
+        left: all.clone(),
+        unexplained: all,
+        ordinary: 0.0,
+        scale: minutes.scale(),
+        ordinary_minutes: minutes.ordinary_minutes.max(1),
+    };
     let whole = analysis.volumes();
     let all = whole.stages[Stage::Connect as usize];
     analysis.ordinary = all.ordinary.messages;
@@ -374,7 +382,7 @@ impl Analysis<'_> {
     }
 
     /// How many ordinary messages a block of the value covers, of a host also those of names below it; and how many of
-    /// the whole hour before that come from proven senders. The flood's own messages are not among them.
+    /// the whole hour before that come from proven senders. The flood's own messages are in neither number.
     fn matching(&self, identity: Identity, text: &str) -> (u32, u32) {
         let covers = |(place, other): &(usize, String)| {
             let of = COMPARED[*place];
@@ -385,11 +393,16 @@ impl Analysis<'_> {
         let covered: Vec<bool> = self.corpus.values.iter().map(covers).collect();
         let is_covered = |message: &&Message| message.values.iter().any(|value| covered[*value as usize]);
         let before = || self.corpus.messages.iter().filter(|message| message.period != Period::Recent);
-        let flooded_from = flooded_from(before().map(|message| message.minute).max(), before().filter(is_covered));
-        before().filter(is_covered).fold((0, 0), |(ordinary, proven), message| {
-            let is_of_flood = message.minute >= flooded_from;
+        let minutes = || before().map(|message| message.minute);
+        let next = minutes().max().map_or(0, |last| last + 1);
+        // A quarter of what the flood brings a minute now. A minute before is scaled to one part of the ordinary ones.
+        let recent = self.corpus.messages.iter().filter(|message| message.period == Period::Recent).filter(is_covered);
+        let least = recent.map(|message| message.weight).sum::<f64>() / self.ordinary_minutes as f64 / 4.0;
+        let flooded_from = flooded_from(minutes().min().unwrap_or(next)..next, least, before().filter(is_covered));
+        let others = before().filter(is_covered).filter(|message| message.minute < flooded_from);
+        others.fold((0, 0), |(ordinary, proven), message| {
             let is_ordinary = message.period == Period::Ordinary;
-            (ordinary + u32::from(is_ordinary), proven + u32::from(message.is_proven && !is_of_flood))
+            (ordinary + u32::from(is_ordinary), proven + u32::from(message.is_proven))
         })
     }
 
@@ -417,14 +430,21 @@ impl Analysis<'_> {
     }
 }
 
-/// The first minute of the recent flood. From it to the `last` minute before the recent ones, each has more than
-/// [`LOUD`] times as many of these messages as any ordinary minute.
-fn flooded_from<'m>(last: Option<u64>, messages: impl Iterator<Item = &'m Message> + Clone) -> u64 {
-    let ordinary = busiest(&by_minute(messages.clone().filter(|message| message.period == Period::Ordinary)));
+/// The first minute of the recent flood, of the minutes `before` the recent ones. From it on, each of them has more
+/// than [`LOUD`] times as many of these messages as any ordinary minute earlier than it; [`LEAST_BEFORE`] minutes are
+/// earlier. Ordinary minutes may be the flood's own, since one of more than half an hour is in the quieter half,
+/// too. But after the first minute each has at least `least` of them: a sender of a few a minute is no flood.
+fn flooded_from<'m>(before: Range<u64>, least: f64, messages: impl Iterator<Item = &'m Message> + Clone) -> u64 {
+    let ordinary = by_minute(messages.clone().filter(|message| message.period == Period::Ordinary));
     let of_minutes = by_minute(messages);
-    let is_loud = |minute: &u64| of_minutes.get(minute).is_some_and(|weight| *weight > LOUD as f64 * ordinary);
-    let next = last.map_or(0, |last| last + 1);
-    (0..next).rev().take_while(is_loud).last().unwrap_or(next)
+    let is_flooded_from = |first: &u64| {
+        let earlier = ordinary.iter().filter(|(minute, _)| *minute < first).map(|(_, weight)| *weight);
+        let busiest = earlier.fold(0.0, f64::max);
+        let is_loud = |minute| of_minutes.get(&minute).is_some_and(|weight| *weight > LOUD as f64 * busiest);
+        let is_much = |minute| ordinary.get(&minute).is_none_or(|weight| *weight >= least);
+        (*first..before.end).all(is_loud) && (*first + 1..before.end).all(is_much)
+    };
+    (before.start + LEAST_BEFORE as u64..before.end).find(is_flooded_from).unwrap_or(before.end)
 }
 
 /// How many messages came in each minute.
