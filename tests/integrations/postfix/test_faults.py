@@ -242,6 +242,35 @@ def test_silent_clients_do_not_keep_places_that_others_wait_for() -> None:
         assert [one.socket.recv(1) for one in (*silent, asked)] == [b""] * 8
 
 
+def test_a_request_is_answered_though_its_client_was_silent_and_others_wait() -> None:
+    """More requests than a poll shows at once come in one turn, just before silent clients are looked for."""
+    released, entered = threading.Event(), threading.Event()
+
+    def clock() -> float:
+        entered.set()
+        assert released.wait(20)
+        return 1e9
+
+    with (
+        PolicyThread({"": Throttle(policies.load("inbound"), clock=clock)}, most_connections=401) as service,
+        ExitStack() as stack,
+    ):
+        began = time.monotonic()
+        silent = [stack.enter_context(PolicyClient(service.address)) for _ in range(400)]
+        slow, waiting = (stack.enter_context(PolicyClient(service.address)) for _ in range(2))
+        assert service.events(1)[0][0] == "too many clients"
+        time.sleep(max(0, began + 1.6 - time.monotonic()))
+        slow.socket.sendall(request())
+        assert entered.wait(20)
+        for client in (*silent, waiting):
+            client.socket.sendall(request(instance=instance()))
+        time.sleep(max(0, began + 2.5 - time.monotonic()))
+        released.set()
+        assert [client.answer() for client in (slow, *silent)] == [DUNNO] * 401
+        slow.socket.close()
+        assert waiting.answer() == DUNNO
+
+
 def dribble(client: PolicyClient) -> None:
     for _ in range(100):
         client.socket.send(b"x")

@@ -285,11 +285,18 @@ impl<'a> EventLoop<'a> {
     }
 
     /// Closes connections that have waited too long, and forgets idle SMTP connections.
+    ///
+    /// A late client is read once more before: a poll shows only some of many sockets that are ready, so it may have
+    /// sent a request that nobody has seen yet.
     fn close_late(&mut self) {
         self.dispatcher.end_idle(self.at_s);
         for number in 0..self.clients.len() {
+            let (at_s, is_full) = (self.at_s, self.is_full);
+            if self.clients[number].as_ref().is_some_and(|client| client.state.is_late(at_s, is_full)) {
+                self.serve(number, false);
+            }
             let Some(client) = &mut self.clients[number] else { continue };
-            let is_late = client.state.end_if_late(self.at_s, self.is_full);
+            let is_late = client.state.end_if_late(at_s, is_full);
             if let Err(wrong) = &is_late {
                 self.server.note_wrong(&self.wake, wrong);
             }
