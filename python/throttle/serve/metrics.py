@@ -41,7 +41,7 @@ RENDER_SECONDS = 0.02
 ACCEPTED_AT_ONCE = 4
 ACCEPT_SECONDS = 0.01
 """How many connections are accepted without a pause, and the pause. The kernel's queue holds `BACKLOG` others, who are
-then served within 2.6 s.
+then served within about 3 s.
 """
 
 OPENMETRICS = "application/openmetrics-text"

@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 MOST_SMTP_CONNECTIONS = 30_000
 """The most SMTP connections that are kept for each policy: 20 seconds of a flood that brings 1,500 a second."""
 
-OTHER_FILES = 64
-"""The open files that policy clients leave to the rest: policies, the log, metrics, control and watchdog signals."""
+OTHER_FILES = 160
+"""The open files that policy clients leave to the rest: 32 that wait for a place, 64 clients of metrics, 8 of control,
+policies, the log and watchdog signals.
+"""
 
 MOST_FILES = 1 << 20
 """The most open files when the system sets no limit."""

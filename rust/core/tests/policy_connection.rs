@@ -182,6 +182,27 @@ fn nobody_keeps_a_place_that_others_wait_for() {
 }
 
 #[test]
+fn line_ends_keep_no_place_that_others_wait_for() {
+    let mut connection = PolicyConnection::new(0);
+    for at_s in 0..=CROWDED_SECONDS {
+        assert_eq!(connection.receive(b"\r\n", at_s, admit), (0, Ok(())));
+        assert_eq!(connection.end_if_late(at_s, true), Ok(false));
+    }
+    assert_eq!(connection.receive(b"\n", CROWDED_SECONDS + 1, admit), (0, Ok(())));
+    assert!(connection.is_late(CROWDED_SECONDS + 1, true));
+    assert_eq!(connection.end_if_late(CROWDED_SECONDS + 1, true), Ok(true));
+}
+
+#[test]
+fn a_request_that_begins_after_a_silence_has_its_own_time() {
+    let mut connection = PolicyConnection::new(0);
+    assert_eq!(connection.receive(&REQUEST[..9], 100, admit), (0, Ok(())));
+    assert!(!connection.is_late(100 + CROWDED_SECONDS, true));
+    assert_eq!(connection.end_if_late(100 + CROWDED_SECONDS, true), Ok(false));
+    assert!(connection.is_late(101 + CROWDED_SECONDS, true));
+}
+
+#[test]
 fn a_client_that_reads_no_answers_is_not_read_and_cut_off() {
     let mut connection = PolicyConnection::new(0);
     assert_eq!(connection.receive(REQUEST, 0, admit), (1, Ok(())));

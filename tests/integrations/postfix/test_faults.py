@@ -235,18 +235,58 @@ def test_nobody_waits_when_all_places_are_just_taken() -> None:
             assert [event for event, *_ in service.server.take_events()] == ["first request"]
 
 
-def test_silent_clients_do_not_keep_places_that_others_wait_for() -> None:
+def test_each_client_that_waits_gets_the_place_of_a_silent_one() -> None:
     with PolicyThread({"": guard()}, most_connections=8) as service, ExitStack() as stack:
         silent = [stack.enter_context(PolicyClient(service.address)) for _ in range(7)]
         asked = stack.enter_context(PolicyClient(service.address))
         assert asked.ask() == DUNNO
         silent[0].socket.send(b"request=")
-        waiting = stack.enter_context(PolicyClient(service.address))
-        waiting.socket.settimeout(5)
-        assert waiting.ask(instance=instance()) == DUNNO
-        assert service.server.connections == 1
-        silent[0].socket.setblocking(True)
-        assert [one.socket.recv(1) for one in (*silent, asked)] == [b""] * 8
+        waiting = [stack.enter_context(PolicyClient(service.address)) for _ in range(3)]
+        for client in waiting:
+            client.socket.sendall(request(instance=instance()))
+            client.socket.settimeout(5)
+        assert [client.answer() for client in waiting] == [DUNNO] * 3
+        assert service.server.connections == 8
+        for client in (*silent, asked):
+            client.socket.setblocking(False)
+        assert sum(is_closed(client) for client in (*silent, asked)) == 3
+
+
+def is_closed(client: PolicyClient) -> bool:
+    try:
+        return client.socket.recv(1) == b""
+    except BlockingIOError:
+        return False
+
+
+def test_a_request_is_answered_though_its_client_was_silent_and_others_wait() -> None:
+    """More requests than a poll shows at once come in one turn, just before silent clients are looked for."""
+    released, entered = threading.Event(), threading.Event()
+
+    def clock() -> float:
+        entered.set()
+        assert released.wait(20)
+        return 1e9
+
+    with (
+        PolicyThread({"": Throttle(policies.load("inbound"), clock=clock)}, most_connections=401) as service,
+        ExitStack() as stack,
+    ):
+        began = time.monotonic()
+        silent = [stack.enter_context(PolicyClient(service.address)) for _ in range(400)]
+        slow, *waiting = (stack.enter_context(PolicyClient(service.address)) for _ in range(33))
+        assert service.events(1)[0][0] == "too many clients"
+        time.sleep(max(0, began + 1.6 - time.monotonic()))
+        slow.socket.sendall(request())
+        assert entered.wait(20)
+        for client in (*reversed(silent), *waiting):
+            client.socket.sendall(request(instance=instance()))
+        time.sleep(max(0, began + 2.5 - time.monotonic()))
+        released.set()
+        assert [client.answer() for client in (slow, *silent)] == [DUNNO] * 401
+        for client in (slow, *silent[:31]):
+            client.socket.close()
+        assert [client.answer() for client in waiting] == [DUNNO] * 32
 
 
 def dribble(client: PolicyClient) -> None:

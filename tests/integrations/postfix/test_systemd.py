@@ -104,7 +104,7 @@ def test_a_thread_that_hangs_sends_no_watchdog_signal(tmp_path: Path) -> None:
         manager.wait_for("WATCHDOG=1")
         hang.touch()
         client.socket.sendall(request(instance=instance()))
-        service.wait_for("no watchdog signal: the service does not answer itself")
+        service.wait_for("no watchdog signal: mail gets no answers")
         assert probe(service, "/healthz") == 503
         manager.socket.settimeout(0)
         with pytest.raises(BlockingIOError):  # once what had been sent before is read
@@ -376,8 +376,8 @@ def test_the_unit_of_a_milter_has_its_address_and_what_it_needs() -> None:
 
 def test_the_unit_of_a_milter_allows_a_file_for_each_permit() -> None:
     options = ("--milter", "inet:127.0.0.1:10045")
-    assert "LimitNOFILE=10064\n" in printed(*options)
-    assert "LimitNOFILE=46064\n" in printed(*options, "--max-open", "46000")
+    assert "LimitNOFILE=10128\n" in printed(*options)
+    assert "LimitNOFILE=46128\n" in printed(*options, "--max-open", "46000")
     assert "LimitNOFILE=8192\n" in printed(*options, "--policy", "submission", "--max-open", "100")
     assert "LimitNOFILE=8192\n" in printed("--max-open", "46000"), "the process that Postfix asks holds no connections"
 

@@ -22,8 +22,8 @@ OTHER_MEMORY_BYTES = 768 << 20
 LEAST_MEMORY_BYTES = 1 << 30
 LEAST_FILES = 8192
 
-OTHER_FILES = 64
-"""What a milter has open in addition to its connections, with room to spare."""
+OTHER_FILES = 128
+"""What a milter has open in addition to its connections, 64 clients of metrics and 8 of control among them."""
 
 DIRECTORY = "/run/throttle/"
 """What systemd makes for the sockets of the milter, of control and of metrics. The service can write nowhere else."""

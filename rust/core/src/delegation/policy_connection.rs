@@ -117,7 +117,6 @@ impl PolicyConnection {
     pub fn receive(
         &mut self, bytes: &[u8], at_s: u64, mut take_step: impl FnMut(&Request<'_>) -> Result<Taken, Wrong>,
     ) -> (u64, Result<(), Wrong>) {
-        self.heard_at_s = at_s;
         let mut stream = std::mem::take(&mut self.unfinished);
         let is_whole = stream.is_empty();
         if !is_whole {
@@ -144,15 +143,19 @@ impl PolicyConnection {
                 Err(wrong) => return (answered, self.give_up(wrong)),
             }
             answered += 1;
+            self.heard_at_s = at_s;
         }
         let rest = requests.rest;
         if rest.len() > MOST_REQUEST_BYTES {
             return (answered, self.give_up(Wrong::too_long()));
         }
-        if rest.iter().all(is_line_end) {
-            self.unfinished_since_s = None;
-        } else if answered > 0 || self.unfinished_since_s.is_none() {
-            self.unfinished_since_s = Some(at_s);
+        let has_begun = !rest.iter().all(is_line_end);
+        let begins = has_begun && (answered > 0 || self.unfinished_since_s.is_none());
+        if begins || !has_begun {
+            self.unfinished_since_s = has_begun.then_some(at_s);
+        }
+        if begins {
+            self.heard_at_s = at_s; // line ends alone say nothing
         }
         self.unfinished = rest.to_vec();
         (answered, Ok(()))
@@ -184,6 +187,17 @@ impl PolicyConnection {
         }
     }
 
+    /// When the client last began a request, or completed one.
+    pub fn heard_at_s(&self) -> u64 {
+        self.heard_at_s
+    }
+
+    /// Whether [`PolicyConnection::end_if_late`] would end or close the connection now. Read what the client has sent
+    /// before you call that: it may have sent a request which nobody has read yet.
+    pub fn is_late(&self, at_s: u64, is_crowded: bool) -> bool {
+        self.is_silent(at_s, is_crowded) || self.is_unfinished(at_s, is_crowded)
+    }
+
     /// Ends the connection when a request has not come in within [`UNFINISHED_SECONDS`]. Returns whether it is to be
     /// closed now, whatever is still to be sent, because its client has read no answers or sent nothing for too long.
     /// Too long is [`CROWDED_SECONDS`] while others wait for its place.
@@ -192,20 +206,30 @@ impl PolicyConnection {
     ///
     /// A request has not come in in time.
     pub fn end_if_late(&mut self, at_s: u64, is_crowded: bool) -> Result<bool, Wrong> {
-        let most = |seconds| if is_crowded { CROWDED_SECONDS } else { seconds };
-        let is_sending = !self.unsent.is_empty();
-        let has_waited_s = at_s.saturating_sub(self.heard_at_s);
-        if self.is_ending || is_sending {
-            return Ok(has_waited_s > most(UNFINISHED_SECONDS));
+        if self.is_unfinished(at_s, is_crowded) {
+            self.give_up(Wrong::unfinished(most_seconds(UNFINISHED_SECONDS, is_crowded)))?;
         }
-        if self.unfinished_since_s.is_some_and(|since_s| at_s.saturating_sub(since_s) > most(UNFINISHED_SECONDS)) {
-            self.give_up(Wrong::unfinished(most(UNFINISHED_SECONDS)))?;
-        }
-        Ok(has_waited_s > most(IDLE_SECONDS))
+        Ok(self.is_silent(at_s, is_crowded))
+    }
+
+    /// Whether the client has read no answers, or sent nothing, for too long.
+    fn is_silent(&self, at_s: u64, is_crowded: bool) -> bool {
+        let most = if self.wait() == Wait::Read { IDLE_SECONDS } else { UNFINISHED_SECONDS };
+        at_s.saturating_sub(self.heard_at_s) > most_seconds(most, is_crowded)
+    }
+
+    /// Whether a request has not come in in time.
+    fn is_unfinished(&self, at_s: u64, is_crowded: bool) -> bool {
+        let most = most_seconds(UNFINISHED_SECONDS, is_crowded);
+        self.wait() == Wait::Read && self.unfinished_since_s.is_some_and(|since_s| at_s.saturating_sub(since_s) > most)
     }
 
     fn give_up(&mut self, wrong: Wrong) -> Result<(), Wrong> {
         self.end();
         Err(wrong)
     }
+}
+
+fn most_seconds(most: u64, is_crowded: bool) -> u64 {
+    if is_crowded { CROWDED_SECONDS } else { most }
 }

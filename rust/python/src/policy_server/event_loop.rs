@@ -10,9 +10,10 @@
 //!
 //! Invariants: no client takes more than two reads of a turn, so none delays the others for longer than its answers
 //! take. After a failed `accept` nothing is accepted for [`ACCEPT_PAUSE`]; an interruption, or a client that has gone
-//! already, is no failure. With as many connections as there may be, one more is accepted and not read: it shows that
-//! somebody waits, so connections that say nothing are closed.
+//! already, is no failure. With as many connections as there may be, [`MOST_WAITING`] more are accepted and not read.
+//! Each second one connection that says nothing is closed for each of them.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
@@ -38,6 +39,9 @@ const SHOWN_AT_ONCE: usize = 256;
 
 /// The most connections that a listening socket accepts in one turn.
 const ACCEPTED_AT_ONCE: usize = 64;
+
+/// The most connections that wait for a place. Others wait in the kernel's queue.
+const MOST_WAITING: usize = 32;
 
 /// How long nothing is accepted after `accept` has failed, as it does with too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -70,8 +74,8 @@ pub(super) struct EventLoop<'a> {
     listeners: Vec<Socket>,
     /// When to accept again.
     accept_at: Option<Instant>,
-    /// The connection that waits for a place.
-    waiting: Option<(Socket, SockAddr)>,
+    /// The connections that wait for a place. Nothing is read from them.
+    waiting: VecDeque<(Socket, SockAddr)>,
     /// By descriptor.
     clients: Vec<Option<Client>>,
     open: u64,
@@ -98,7 +102,7 @@ impl<'a> EventLoop<'a> {
             main_wake,
             listeners,
             accept_at: None,
-            waiting: None,
+            waiting: VecDeque::new(),
             clients: Vec::new(),
             open: 0,
             unfinished: Vec::new(),
@@ -129,7 +133,7 @@ impl<'a> EventLoop<'a> {
                 }
                 check_at = now + LATE_CHECK;
             }
-            if self.waiting.is_some() && !self.is_full() {
+            if !self.waiting.is_empty() && !self.is_full() {
                 (0..self.listeners.len()).for_each(|place| self.accept(place));
             }
         }
@@ -226,20 +230,18 @@ impl<'a> EventLoop<'a> {
         Ok(())
     }
 
-    /// Accepts connections that wait at one of the listening sockets.
+    /// Accepts connections that wait at one of the listening sockets. If there is no place, they wait for one.
     fn accept(&mut self, place: usize) {
-        if self.accept_at.is_some() || self.waiting.is_some() && self.is_full() {
+        if self.accept_at.is_some() {
             return;
         }
         for _ in 0..ACCEPTED_AT_ONCE {
-            let next = self.waiting.take().map_or_else(|| self.listeners[place].accept(), Ok);
-            if self.is_full() && next.is_ok() {
-                let message = format!("{} are connected, the most there may be; the next one waits", self.open);
-                self.server.log_event(&self.main_wake, "too many clients", message);
-                self.waiting = next.ok();
+            if self.is_full() && self.waiting.len() == MOST_WAITING {
                 return;
             }
-            match next.and_then(|(socket, peer)| self.add(socket, &peer)) {
+            let first = if self.is_full() { None } else { self.waiting.pop_front() };
+            let next = first.map_or_else(|| self.listeners[place].accept(), Ok);
+            match next.and_then(|(socket, peer)| self.add_or_keep(socket, peer)) {
                 Ok(()) => {}
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return,
@@ -253,6 +255,18 @@ impl<'a> EventLoop<'a> {
             }
         }
         self.unfinished.push(descriptor(&self.listeners[place]));
+    }
+
+    fn add_or_keep(&mut self, socket: Socket, peer: SockAddr) -> io::Result<()> {
+        if !self.is_full() {
+            return self.add(socket, &peer);
+        }
+        if self.waiting.is_empty() {
+            let message = format!("{} are connected, the most there may be; the next one waits", self.open);
+            self.server.log_event(&self.main_wake, "too many clients", message);
+        }
+        self.waiting.push_back((socket, peer));
+        Ok(())
     }
 
     fn add(&mut self, socket: Socket, peer: &SockAddr) -> io::Result<()> {
@@ -286,19 +300,36 @@ impl<'a> EventLoop<'a> {
         self.server.counts.connections.store(open, Ordering::Relaxed);
     }
 
-    /// Closes connections that have waited too long, and forgets idle SMTP connections.
+    /// Closes connections that have waited too long, and one for each client that waits for a place: those first that
+    /// have said nothing for the longest time. Forgets idle SMTP connections.
     fn close_late(&mut self) {
         self.dispatcher.end_idle(self.at_s);
-        let is_crowded = self.waiting.is_some();
-        for number in 0..self.clients.len() {
-            let Some(client) = &mut self.clients[number] else { continue };
-            let is_late = client.connection.end_if_late(self.at_s, is_crowded);
-            if let Err(wrong) = &is_late {
-                self.server.log_wrong(&self.main_wake, wrong);
-            }
-            if is_late.unwrap_or(true) {
-                self.close(number);
-            }
+        let late = |is_crowded| {
+            let connections = self.clients.iter().enumerate().filter_map(|(number, client)| {
+                let connection = &client.as_ref()?.connection;
+                connection.is_late(self.at_s, is_crowded).then_some((connection.heard_at_s(), number))
+            });
+            connections.collect::<Vec<_>>()
+        };
+        let too_late = late(false);
+        let mut silent = if self.waiting.is_empty() { Vec::new() } else { late(true) };
+        silent.sort_unstable();
+        silent.truncate(self.waiting.len());
+        too_late.into_iter().for_each(|(_, number)| self.close_if_late(number, false));
+        silent.into_iter().for_each(|(_, number)| self.close_if_late(number, true));
+    }
+
+    /// Closes a connection if it is still late after it was read once more: a poll shows only some of many sockets that
+    /// are ready, so the client may have sent a request that nobody has read yet.
+    fn close_if_late(&mut self, number: usize, is_crowded: bool) {
+        self.serve(number, false);
+        let Some(Some(client)) = self.clients.get_mut(number) else { return };
+        let is_late = client.connection.end_if_late(self.at_s, is_crowded);
+        if let Err(wrong) = &is_late {
+            self.server.log_wrong(&self.main_wake, wrong);
+        }
+        if is_late.unwrap_or(true) {
+            self.close(number);
         }
     }
 
