@@ -1,4 +1,4 @@
-"""Notices of a guard as text for people: `org-fan-out defers salesforce.com: 21,400 new hosts since 17:20:04`.
+"""Notices of a guard as text for people: `org-fan-out defers bulk.com: 21,400 messages of new hosts since 17:20:04`.
 
 A key in a notice may be what a sender chose: it is escaped, and in quotes where it could continue the sentence.
 """
@@ -34,7 +34,7 @@ def sentence(notice: Notice, policy: Policy) -> str:
 
 
 def counted(notice: Notice, policy: Policy) -> str:
-    """Returns what was refused, as text: `21,400 new hosts`."""
+    """Returns what was refused, as text: `21,400 messages of new hosts`."""
     return _counted(notice, _fields_of(notice, policy))
 
 
@@ -49,12 +49,10 @@ def _fields_of(notice: Notice, policy: Policy) -> dict[str, Any]:
 
 
 def _counted(notice: Notice, fields: dict[str, Any]) -> str:
-    return f"{notice.refused:,} {_noun(fields)}{'' if notice.refused == 1 else 's'}"
-
-
-def _noun(fields: dict[str, Any]) -> str:
-    """What a refusal of a limit counts."""
+    """What the limit refused: a message that is sent again counts again, also from a host that is still new."""
+    plural = "" if notice.refused == 1 else "s"
     distinct = fields.get("distinct")
     if isinstance(distinct, str):
-        return f"new {_ELEMENTS.get(distinct.split('.')[1].partition('/')[0], 'name')}"
-    return "connection" if fields.get("count") == "connections" else "message"
+        element = _ELEMENTS.get(distinct.split(".")[1].partition("/")[0], "name")
+        return f"{notice.refused:,} message{plural} of new {element}s"
+    return f"{notice.refused:,} {'connection' if fields.get('count') == 'connections' else 'message'}{plural}"

@@ -74,7 +74,7 @@ def test_top_shows_who_is_refused_and_what_holds_him(service: ServeProcess) -> N
     assert offender["fan_out"] in {3, 4, 5}
     text = throttle("top")
     assert re.search(rf"sender\.registered +example\.com +5 +3 +{offender['fan_out']} +hosts", text), text
-    assert "hosts defers example.com: 3 new hosts since " in text
+    assert "hosts defers example.com: 3 messages of new hosts since " in text
 
 
 @pytest.mark.parametrize(

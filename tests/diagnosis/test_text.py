@@ -51,7 +51,7 @@ def test_what_holds_the_flood_is_told_with_what_it_counts(flooded: Callable[...,
     notice = next(notice for notice in guard.notices(now=NOW).refusing if notice.key == "sender-inc.com")
     first = told.partition("\n")[0]
     assert " % of the surge of the last 4 minutes shares reply_to.address case@desk.com; " in first
-    assert f"; {notice.refused:,} new hosts under sender-inc.com; held by {notice.limit} since " in first
+    assert f"; {notice.refused:,} messages of new hosts under sender-inc.com; held by {notice.limit} since " in first
     assert (
         "Nearly all messages with reply_to.address case@desk.com also share reply_to.org desk.com, sender.org" in told
     )

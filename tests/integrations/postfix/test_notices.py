@@ -36,9 +36,9 @@ def test_refusals_are_told_when_they_begin_go_on_and_have_stopped() -> None:
     reader.log_new(log, clock())
     told = re.findall(r"notice: (.*)", re.sub(r"\b\d\d:\d\d:\d\d\b", "TIME", out.getvalue()))
     assert [line.partition(" kind=")[0].partition(" limit=org-fan-out key=salesforce.com ")[::2] for line in told] == [
-        ("org-fan-out defers salesforce.com: 300 new hosts since TIME", "refused=300"),
-        ("org-fan-out defers salesforce.com: 400 new hosts since TIME", "refused=400"),
-        ("org-fan-out deferred salesforce.com: 400 new hosts from TIME to TIME", "refused=400"),
+        ("org-fan-out defers salesforce.com: 300 messages of new hosts since TIME", "refused=300"),
+        ("org-fan-out defers salesforce.com: 400 messages of new hosts since TIME", "refused=400"),
+        ("org-fan-out deferred salesforce.com: 400 messages of new hosts from TIME to TIME", "refused=400"),
     ]
 
 
