@@ -96,7 +96,7 @@ def test_new_elements_are_told_when_a_limit_counts_another_identity(flooded: Cal
     guard = flooded(flood(SURGES[0], 4, 3))
     notice = next(notice for notice in guard.notices(now=NOW).refusing if notice.limit == "reply-to-fan-out")
     first = told_of(guard).partition("\n")[0]
-    assert f"; {notice.refused:,} new organisations under desk.com; held by reply-to-fan-out since " in first
+    assert f"; {notice.refused:,} messages of new organisations under desk.com; held by reply-to-fan-out since " in first
 
 
 def test_the_text_can_be_made_in_another_process(flooded: Callable[..., Throttle]) -> None:
@@ -407,7 +407,7 @@ def test_a_flood_that_has_become_ordinary_is_told_by_what_is_refused(flooded: Ca
     assert told.startswith("There is no surge: ")
     assert f"But {diagnosis['refused']:,} were refused, or would be outside shadow mode." in told
     (notice,) = (one for one in guard.notices(now=NOW).refusing if one.limit == "org-fan-out")
-    assert f"\n    org-fan-out defers sender-inc.com: {notice.refused:,} new hosts since " in told
+    assert f"\n    org-fan-out defers sender-inc.com: {notice.refused:,} messages of new hosts since " in told
 
 
 def test_a_recipient_whom_proven_senders_flood_is_shut_out_by_nothing(flooded: Callable[..., Throttle]) -> None:
