@@ -96,7 +96,9 @@ def test_new_elements_are_told_when_a_limit_counts_another_identity(flooded: Cal
     guard = flooded(flood(SURGES[0], 4, 3))
     notice = next(notice for notice in guard.notices(now=NOW).refusing if notice.limit == "reply-to-fan-out")
     first = told_of(guard).partition("\n")[0]
-    assert f"; {notice.refused:,} messages of new organisations under desk.com; held by reply-to-fan-out since " in first
+    assert (
+        f"; {notice.refused:,} messages of new organisations under desk.com; held by reply-to-fan-out since " in first
+    )
 
 
 def test_the_text_can_be_made_in_another_process(flooded: Callable[..., Throttle]) -> None:
