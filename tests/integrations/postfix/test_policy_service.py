@@ -257,7 +257,7 @@ def test_notices_are_logged_as_sentences(tmp_path: Path) -> None:
     with ServeProcess(tmp_path, "--policy", path) as service, PolicyClient(service.address) as client:
         for number in range(30):
             client.ask(instance=instance(), sender=f"a@h{number}.example.org")
-        service.wait_for(r"notice: fan-out defers example\.org: \d+ new hosts? since \d\d:\d\d:\d\d ")
+        service.wait_for(r"notice: fan-out defers example\.org: \d+ messages? of new hosts since \d\d:\d\d:\d\d ")
 
 
 def test_stress_is_logged_and_changes_no_decision(tmp_path: Path) -> None:
