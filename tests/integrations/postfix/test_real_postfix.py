@@ -222,7 +222,8 @@ def test_the_outage_is_over_and_nobody_else_has_noticed(tmp_path: Path, learned:
         notices = [line for line in service.log().splitlines() if " notice: " in line]
         print(*notices, sep="\n")
         assert any(
-            re.search(r"org-fan-out defers \S*salesforce\.com: [\d,]+ new hosts? since", notice) for notice in notices
+            re.search(r"org-fan-out defers \S*salesforce\.com: [\d,]+ messages? of new hosts since", notice)
+            for notice in notices
         ), notices
 
 
