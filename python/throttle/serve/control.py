@@ -43,8 +43,7 @@ WRITE_SECONDS = 5.0
 """A client that does not read its answer for so long is dropped."""
 
 REST_SECONDS = 0.1
-"""The pause after each answer, for all clients together: they get ten a second.
-"""
+"""The pause after each answer, for all clients together: they get ten a second."""
 
 ACCEPTED_AT_ONCE = 8
 ACCEPT_SECONDS = 0.05

@@ -276,6 +276,7 @@ def test_a_request_is_answered_though_its_client_was_silent_and_others_wait() ->
         silent = [stack.enter_context(PolicyClient(service.address)) for _ in range(400)]
         slow, *waiting = (stack.enter_context(PolicyClient(service.address)) for _ in range(33))
         assert service.events(1)[0][0] == "too many clients"
+        # The service counts a silence by the system's clock, so the silence and the check after it take real time.
         time.sleep(max(0, began + 1.6 - time.monotonic()))
         slow.socket.sendall(request())
         assert entered.wait(20)
